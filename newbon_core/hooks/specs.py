@@ -1,0 +1,129 @@
+"""The hook specifications: the whole contract between the core and plugins.
+
+Every docstring ends with the same four lines: *Called from*, *May block*, *On exception*, *Since*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from newbon_core.hooks.providers import (
+    BalancerType,
+    NetworkType,
+    ProbeType,
+    ProvisionerType,
+    PublisherType,
+    RuntimeType,
+)
+from newbon_core.hooks.types import BoolArray, FloatArray, NodeTable, PlacementRequest, Scores, Verdict
+
+PROJECT = "newbon"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def newbon_configure(options: dict[str, object]) -> None:
+    """Take the options of this plugin from the site's file, already validated by the plugin's ``OptionsSchema``.
+
+    A plugin module names its marshmallow schema ``OptionsSchema``; without one it takes no options.
+
+    *Called from*: the main of a server, an agent or the CLI, once, before any other hook.
+    *May block*: no.
+    *On exception*: the plugin is listed as failed with the exception and takes no part.
+    *Since*: 1.0
+    """
+
+
+@hookspec
+def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict | BoolArray | None:  # type: ignore[empty-body]
+    """Say which nodes may take a replica of the request: a mask over ``nodes``, or a Verdict that also gives reasons.
+
+    None means that the filter has nothing to say about this request. Never change an array of ``nodes``.
+
+    *Called from*: the scheduler, once per group of replicas and per number of replicas already assumed (``nodes.added``).
+    *May block*: no; it is on the scheduler's path.
+    *On exception*: every node is rejected with the error as the reason (fails closed).
+    *Since*: 1.0
+    """
+
+
+@hookspec
+def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores | FloatArray | None:  # type: ignore[empty-body]
+    """Give every node a finite number, higher is better; the core normalises and weighs with the site's weights.
+
+    None means that the score has nothing to say about this request.
+
+    *Called from*: the scheduler, as ``newbon_filter_nodes``.
+    *May block*: no.
+    *On exception*: the score is left out (fails open).
+    *Since*: 1.0
+    """
+
+
+@hookspec
+def newbon_runtimes() -> Iterable[RuntimeType]:  # type: ignore[empty-body]
+    """Yield the container runtimes of this plugin; a service names one by ``runtime:``.
+
+    *Called from*: the main, once, after configuration.
+    *May block*: no; connect in ``create`` or later.
+    *On exception*: the plugin is listed as failed and its providers are unknown.
+    *Since*: 1.0
+    """
+
+
+@hookspec
+def newbon_probes() -> Iterable[ProbeType]:  # type: ignore[empty-body]
+    """Yield the health probes of this plugin; a service names one by ``health: {type: …}``.
+
+    *Called from*: the main, once, after configuration.
+    *May block*: no.
+    *On exception*: the plugin is listed as failed and its providers are unknown.
+    *Since*: 1.0
+    """
+
+
+@hookspec
+def newbon_networks() -> Iterable[NetworkType]:  # type: ignore[empty-body]
+    """Yield the container networks of this plugin; a service names one by ``network:``.
+
+    *Called from*: the main, once, after configuration.
+    *May block*: no.
+    *On exception*: the plugin is listed as failed and its providers are unknown.
+    *Since*: 1.0
+    """
+
+
+@hookspec
+def newbon_dns_publishers() -> Iterable[PublisherType]:  # type: ignore[empty-body]
+    """Yield the DNS publishers of this plugin; the site's file names them under ``dns``.
+
+    *Called from*: the main, once, after configuration.
+    *May block*: no.
+    *On exception*: the plugin is listed as failed and its providers are unknown.
+    *Since*: 1.0
+    """
+
+
+@hookspec
+def newbon_balancers() -> Iterable[BalancerType]:  # type: ignore[empty-body]
+    """Yield the load balancers of this plugin; a Balancer document names one by ``class:``.
+
+    *Called from*: the main, once, after configuration.
+    *May block*: no.
+    *On exception*: the plugin is listed as failed and its providers are unknown.
+    *Since*: 1.0
+    """
+
+
+@hookspec
+def newbon_provisioners() -> Iterable[ProvisionerType]:  # type: ignore[empty-body]
+    """Yield the provisioners of this plugin: where new hosts come from.
+
+    *Called from*: the main, once, after configuration.
+    *May block*: no.
+    *On exception*: the plugin is listed as failed and its providers are unknown.
+    *Since*: 1.0
+    """

@@ -1,0 +1,66 @@
+"""What exists: frozen dataclasses, standard library only."""
+
+from newbon_core.model.event import Event, EventBatch, EventLevel
+from newbon_core.model.instance import (
+    FINISHED,
+    STATE_ORDER,
+    Instance,
+    InstanceState,
+    InstanceStatus,
+    Placement,
+    Wanted,
+    state_of,
+)
+from newbon_core.model.node import Node, NodeState, NodeStatus, Taint, labels_of
+from newbon_core.model.service import (
+    AUTO_HOST_PORT,
+    Affinity,
+    ContainerSpec,
+    Mount,
+    Port,
+    Resources,
+    Restart,
+    Revision,
+    RevisionSpec,
+    Schedule,
+    Service,
+    Toleration,
+    Update,
+    revision_name,
+)
+from newbon_core.model.token import Role, Token
+
+__all__ = [
+    "AUTO_HOST_PORT",
+    "FINISHED",
+    "STATE_ORDER",
+    "Affinity",
+    "ContainerSpec",
+    "Event",
+    "EventBatch",
+    "EventLevel",
+    "Instance",
+    "InstanceState",
+    "InstanceStatus",
+    "Mount",
+    "Node",
+    "NodeState",
+    "NodeStatus",
+    "Placement",
+    "Port",
+    "Resources",
+    "Restart",
+    "Revision",
+    "RevisionSpec",
+    "Role",
+    "Schedule",
+    "Service",
+    "Taint",
+    "Token",
+    "Toleration",
+    "Update",
+    "Wanted",
+    "labels_of",
+    "revision_name",
+    "state_of",
+]

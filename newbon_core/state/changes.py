@@ -1,0 +1,271 @@
+"""Writing: a set of changes is decided from what was seen and committed by compare-and-swap on exactly that.
+
+``commit_units`` is for controllers: many small independent units, packed into few transactions. ``commit_atomic`` is for the
+API: one set, all or nothing, of any size.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from newbon_core.model import Event, EventBatch
+from newbon_core.state.cache import Stored
+from newbon_core.state.codec import ROOT, Object, ObjectType, encode, key_for, key_of
+from newbon_core.store.base import Compare, Put, Store, TransactionTooLarge, TxnResult
+
+JOURNAL = f"{ROOT}journal/"
+_PART_BYTES = 400_000
+_EVENTS_PER_BATCH = 200
+
+
+@dataclass(slots=True)
+class Changes:
+    """One unit: all of it is written, or nothing. Revision 0 in a compare means that the key must be absent."""
+
+    compares: dict[str, int] = field(default_factory=dict)
+    puts: dict[str, Object] = field(default_factory=dict)
+    deletes: dict[str, None] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    def create(self, value: Object) -> None:
+        """Write an object that must not exist yet."""
+        key = key_for(value)
+        self.compares[key] = 0
+        self.puts[key] = value
+
+    def update(self, value: Object, over: Stored[object]) -> None:
+        """Write an object over exactly the version that was seen."""
+        key = key_for(value)
+        self.compares[key] = over.revision
+        self.puts[key] = value
+
+    def put(self, value: Object) -> None:
+        """Write an object whatever was there: for what has a single writer."""
+        self.puts[key_for(value)] = value
+
+    def delete(self, kind: ObjectType, name: str, over: Stored[object] | None) -> None:
+        """Delete an object, if it is still the version that was seen (None: whatever it is)."""
+        key = key_of(kind, name)
+        if over is not None:
+            self.compares[key] = over.revision
+        self.deletes[key] = None
+
+    def require(self, kind: ObjectType, name: str, seen: Stored[object] | None) -> None:
+        """Commit only if this object is still as it was seen (None: still absent)."""
+        self.compares[key_of(kind, name)] = seen.revision if seen is not None else 0
+
+    def __bool__(self) -> bool:
+        return bool(self.puts or self.deletes or self.events)
+
+    @property
+    def operations(self) -> int:
+        """Writes in this unit, without its events."""
+        return len(self.puts) + len(self.deletes)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """``committed[i]`` tells of unit i; ``revision`` is the highest one written (or seen)."""
+
+    committed: tuple[bool, ...]
+    revision: int
+
+    @property
+    def all(self) -> bool:
+        """True when nothing was refused."""
+        return all(self.committed)
+
+
+def commit_units(
+    store: Store, units: Sequence[Changes], fence: Sequence[Compare] = ()
+) -> CommitResult:
+    """Commit each unit on its own merits, as many as fit to a transaction.
+
+    A transaction that is refused is halved until the refused units are alone. ``fence`` is added to every transaction
+    (leadership). Raises StoreUnavailable: then any of the units may have been written.
+    """
+    committed = [False] * len(units)
+    revision = 0
+    pending = _pack(store, units, len(fence))
+    pending.reverse()
+    while pending:
+        batch = pending.pop()
+        result = _write(store, [units[i] for i in batch], fence)
+        revision = max(revision, result.revision)
+        if result.succeeded:
+            for i in batch:
+                committed[i] = True
+        elif len(batch) > 1:
+            middle = len(batch) // 2
+            pending += [batch[middle:], batch[:middle]]
+    return CommitResult(tuple(committed), revision)
+
+
+def _pack(store: Store, units: Sequence[Changes], reserved: int) -> list[list[int]]:
+    room = store.max_txn_ops
+    packed: list[list[int]] = []
+    keys: set[str] = set()
+    compares: set[str] = set()
+    operations = 0
+    events = 0
+    for i, unit in enumerate(units):
+        unit_keys = unit.puts.keys() | unit.deletes.keys()
+        all_compares = compares | unit.compares.keys()
+        fits = (
+            packed
+            and operations + unit.operations + 1 + (events + len(unit.events)) // _EVENTS_PER_BATCH < room
+            and len(all_compares) + reserved <= room
+            and not keys & unit_keys
+            and not keys & unit.compares.keys()
+            and not compares & unit_keys - unit.compares.keys()
+        )
+        if fits:
+            packed[-1].append(i)
+            compares = all_compares
+            keys |= unit_keys
+            operations += unit.operations
+            events += len(unit.events)
+        else:
+            packed.append([i])
+            keys, compares = set(unit_keys), set(unit.compares)
+            operations, events = unit.operations, len(unit.events)
+    return packed
+
+
+def _write(store: Store, units: Sequence[Changes], fence: Sequence[Compare]) -> TxnResult:
+    compares = {compare.key: compare.mod_revision for compare in fence}
+    puts: list[Put] = []
+    deletes: list[str] = []
+    events: list[Event] = []
+    for unit in units:
+        compares |= unit.compares
+        puts += [Put(key, encode(value)) for key, value in unit.puts.items()]
+        deletes += unit.deletes
+        events += unit.events
+    puts += _event_puts(events)
+    return store.txn([Compare(key, revision) for key, revision in compares.items()], puts, deletes)
+
+
+def _event_puts(events: Sequence[Event], new_id: Callable[[], str] = lambda: secrets.token_hex(4)) -> list[Put]:
+    batches = (events[i : i + _EVENTS_PER_BATCH] for i in range(0, len(events), _EVENTS_PER_BATCH))
+    named = [EventBatch(name=f"{int(b[0].time * 1e6):018d}-{new_id()}", events=tuple(b)) for b in batches]
+    return [Put(key_for(batch), encode(batch)) for batch in named]
+
+
+# --- one set of any size ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    key: str
+    value: str | None
+    over: int | None
+
+
+_PART = msgspec.json.Decoder(list[_Write])
+
+
+def commit_atomic(store: Store, changes: Changes, fence: Sequence[Compare] = ()) -> TxnResult:
+    """Commit one set, all or nothing, also where it is larger than the store's transactions.
+
+    A large set is first written down in a journal and then carried out in pieces; whoever finds an unfinished journal
+    (``finish_journals``) completes it, so a crash at any point leaves all or nothing in the end, though a reader may see
+    a part of it for a moment. Raises StoreUnavailable: then it may or may not be committed.
+    """
+    puts = _event_puts(changes.events)
+    room = store.max_txn_ops
+    large = changes.operations + len(puts) > room or len(changes.compares) + len(fence) > room
+    if not large:
+        try:
+            return _write(store, [changes], fence)
+        except TransactionTooLarge:
+            pass
+    writes = [_Write(key, encode(v).decode(), changes.compares.get(key)) for key, v in changes.puts.items()]
+    writes += [_Write(key, None, changes.compares.get(key)) for key in changes.deletes]
+    writes += [_Write(put.key, put.value.decode(), None) for put in puts]
+    return _commit_journal(store, writes, changes.compares, fence)
+
+
+def _commit_journal(
+    store: Store, writes: Sequence[_Write], compares: dict[str, int], fence: Sequence[Compare]
+) -> TxnResult:
+    for key, revision in compares.items():
+        present = store.get(key) if len(compares) <= store.max_txn_ops else None
+        if present is not None and present.mod_revision != revision:
+            return TxnResult(False, present.mod_revision)
+    if len(compares) > store.max_txn_ops and not _all_hold(store, compares):
+        return TxnResult(False, 0)
+    name = f"{JOURNAL}{secrets.token_hex(8)}"
+    for number, part in enumerate(_parts(writes)):
+        key = f"{name}/part/{number:06d}"
+        last = Compare(key, store.txn([], [Put(key, msgspec.json.encode(part))]).revision)
+    room = store.max_txn_ops - len(fence) - 1
+    guards = [Compare(key, revision) for key, revision in list(compares.items())[:room]]
+    # The last part is compared so that a journal that another server swept away as unfinished is not called committed.
+    marked = store.txn([last, *fence, *guards], [Put(f"{name}/commit", b"1")])
+    if not marked.succeeded:
+        _delete_all(store, f"{name}/")
+        return marked
+    return TxnResult(True, _carry_out(store, name, writes))
+
+
+def _all_hold(store: Store, compares: dict[str, int]) -> bool:
+    folders = {key[: key.index("/", len(ROOT)) + 1] for key in compares}
+    present = {item.key: item.mod_revision for folder in folders for item in store.list(folder)[0]}
+    return all(present.get(key, 0) == revision for key, revision in compares.items())
+
+
+def _parts(writes: Sequence[_Write]) -> list[list[_Write]]:
+    parts: list[list[_Write]] = [[]]
+    size = 0
+    for write in writes:
+        length = len(write.key) + len(write.value or "")
+        if size + length > _PART_BYTES and parts[-1]:
+            parts.append([])
+            size = 0
+        parts[-1].append(write)
+        size += length
+    return parts
+
+
+def _carry_out(store: Store, name: str, writes: Sequence[_Write]) -> int:
+    """Apply the pieces. A key that somebody else has changed since keeps the later change: it came after ours."""
+    revision = 0
+    pending = [list(writes[i : i + store.max_txn_ops]) for i in range(0, len(writes), store.max_txn_ops)]
+    pending.reverse()
+    while pending:
+        piece = pending.pop()
+        compares = [Compare(w.key, w.over) for w in piece if w.over is not None]
+        puts = [Put(w.key, w.value.encode()) for w in piece if w.value is not None]
+        result = store.txn(compares, puts, [w.key for w in piece if w.value is None])
+        revision = max(revision, result.revision)
+        if not result.succeeded and len(piece) > 1:
+            pending += [piece[len(piece) // 2 :], piece[: len(piece) // 2]]
+    _delete_all(store, f"{name}/")
+    return revision
+
+
+def _delete_all(store: Store, prefix: str) -> None:
+    # The commit mark goes first: parts without it are swept away, never carried out a second time.
+    keys = sorted((item.key for item in store.list(prefix)[0]), key=lambda key: not key.endswith("/commit"))
+    for i in range(0, len(keys), store.max_txn_ops):
+        store.txn([], [], keys[i : i + store.max_txn_ops])
+
+
+def finish_journals(store: Store) -> int:
+    """Complete what a crash left half done; returns how many journals were finished. Call it before the first step."""
+    names = sorted({item.key[len(JOURNAL) :].split("/")[0] for item in store.list(JOURNAL)[0]})
+    finished = 0
+    for name in names:
+        items = store.list(f"{JOURNAL}{name}/")[0]
+        if any(item.key.endswith("/commit") for item in items):
+            writes = [w for item in items if "/part/" in item.key for w in _PART.decode(item.value)]
+            _carry_out(store, f"{JOURNAL}{name}", writes)
+            finished += 1
+        else:
+            _delete_all(store, f"{JOURNAL}{name}/")
+    return finished

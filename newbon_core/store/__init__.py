@@ -1,0 +1,1 @@
+"""Keys, revisions, transactions, watches and leases: one protocol, several stores."""

@@ -1,0 +1,1 @@
+"""Newbon filter: label constraints, taints and tolerations, service affinity."""

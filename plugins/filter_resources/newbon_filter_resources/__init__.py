@@ -1,0 +1,1 @@
+"""Newbon filter: cpu, memory, host ports and countable resources."""

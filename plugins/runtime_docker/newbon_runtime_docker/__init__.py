@@ -1,0 +1,1 @@
+"""Newbon runtime: the Docker Engine."""

@@ -1,0 +1,1 @@
+"""Newbon score: fullest node first."""

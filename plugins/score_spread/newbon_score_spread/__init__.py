@@ -1,0 +1,1 @@
+"""Newbon score: spread evenly over nodes and topology labels, away from recent failures."""
