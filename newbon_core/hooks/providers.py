@@ -369,5 +369,28 @@ class ProvisionerType:
     schema: type[Schema] | None = None
 
 
+# --- fields of a service that only a plugin can enforce -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One thing wrong in a field: ``path`` below the field (``"[2]"``, ``".cpu"`` or ``""``), and what was expected."""
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceField:
+    """A field of the service document that this plugin enforces, such as ``schedule.constraints``.
+
+    A document that sets a field which no enabled plugin enforces is refused, for it would be ignored silently.
+    ``validate(value)`` is given the model's value (as in ``newbon_core.model.Service``) and returns what is wrong with it.
+    """
+
+    path: str
+    validate: Callable[[object], Sequence[FieldProblem]] = lambda value: ()  # noqa: E731  a default that accepts all
+
+
 ProviderKind = Literal["probe", "network", "publisher", "balancer", "runtime", "provisioner"]
 ProviderType = ProbeType | NetworkType | PublisherType | BalancerType | RuntimeType | ProvisionerType

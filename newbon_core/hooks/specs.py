@@ -16,6 +16,7 @@ from newbon_core.hooks.providers import (
     ProvisionerType,
     PublisherType,
     RuntimeType,
+    ServiceField,
 )
 from newbon_core.hooks.types import BoolArray, FloatArray, NodeTable, PlacementRequest, Scores, Verdict
 
@@ -59,6 +60,20 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores | 
     *Called from*: the scheduler, as ``newbon_filter_nodes``.
     *May block*: no.
     *On exception*: the score is left out (fails open).
+    *Since*: 1.0
+    """
+
+
+@hookspec
+def newbon_service_fields() -> Iterable[ServiceField]:  # type: ignore[empty-body]
+    """Yield the fields of a service document that this plugin enforces, with their validation.
+
+    The core knows the shape of ``resources``, ``schedule.constraints``, ``schedule.tolerations``, ``schedule.affinity``,
+    ``schedule.max_per_node``, ``schedule.spread`` and host ports (``ports.host_port``), but enforces none of them itself.
+
+    *Called from*: the main, once, after configuration; the validations whenever a document is applied.
+    *May block*: no.
+    *On exception*: the plugin is listed as failed; a validation that raises refuses the document and names the plugin.
     *Since*: 1.0
     """
 
