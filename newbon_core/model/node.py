@@ -8,8 +8,11 @@ from enum import StrEnum
 
 
 class NodeState(StrEnum):
-    """``ready`` nodes take instances; an ``unready`` one is heard but has a runtime that does not answer: its instances stay,
-    new ones go elsewhere; a ``lost`` one missed its heartbeats and its instances were replaced."""
+    """How a node stands.
+
+    ``ready`` nodes take instances. An ``unready`` one is heard but has a runtime that does not answer: its instances
+    stay, new ones go elsewhere. A ``lost`` one missed its heartbeats and its instances were replaced.
+    """
 
     READY = "ready"
     UNREADY = "unready"

@@ -113,7 +113,7 @@ class StreamRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamInput:
-    """One piece of what the user sends: bytes as base64 (empty: end of input), a new window size, or the end of it all."""
+    """One piece of what the user sends: bytes as base64 (empty: end of input), a new window size, or the end."""
 
     data: str | None = None
     rows: int | None = None
