@@ -11,7 +11,7 @@ Role = Literal["admin", "viewer", "agent", "join"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """``name`` is the public id, the part before the dot of ``<id>.<secret>``; ``digest`` the secret's SHA-256 in hex."""
+    """``name`` is the public part of ``<name>.<secret>``; ``digest`` is the secret's SHA-256 in hex."""
 
     name: str
     digest: str
