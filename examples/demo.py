@@ -127,7 +127,7 @@ def show() -> None:
         newbon("explain", str(one["name"]))
 
 
-def clean_up(home: Path) -> None:
+def clean_up() -> None:
     """Delete the service and wait until its containers are gone. Raises DemoFailure."""
     say("Cleaning up")
     newbon("delete", "service", "web")
@@ -153,7 +153,7 @@ def main() -> int:
         with running_newbon(home) as process:
             show()
             if check:
-                clean_up(home)
+                clean_up()
             else:
                 stay_up(process)
         if process.returncode != 0:
