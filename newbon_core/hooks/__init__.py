@@ -13,6 +13,7 @@ from newbon_core.hooks.types import (
     PerNodeFilter,
     PerNodeScore,
     PlacementRequest,
+    Rejection,
     Scores,
     Verdict,
 )

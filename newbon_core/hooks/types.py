@@ -143,6 +143,23 @@ class NodeTable(Protocol):
     def taint_codes(self) -> IntArray: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why one filter turned down a set of nodes, for one category of reasons.
+
+    ``nodes`` of them; ``sentence`` gives the amounts at the nearest miss (``needs 512 MiB, at most 300 MiB free``),
+    ``nearest`` is that node's index and ``gap`` says how near it is (0 = would fit; the core keeps the smallest of
+    several). ``advice`` is what would have to change (``free 212 MiB of memory on n3, or …``); "" where nothing is known.
+    """
+
+    category: str
+    nodes: int
+    sentence: str = ""
+    nearest: int = -1
+    gap: float = 0.0
+    advice: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A filter's answer: ``passed`` over nodes, and the reason for each node that did not pass.
@@ -150,11 +167,15 @@ class Verdict:
     ``reason(i)`` is a sentence that starts with its category and a colon and gives amounts:
     ``memory: needs 512 MiB, 300 MiB free``. ``stepwise`` says that a replica placed on one node can change the
     answer for *other* nodes, so that the group must be placed one by one.
+
+    ``summarise(mask)`` is for filters that can tell the reasons of many nodes at once: one Rejection per category over the
+    nodes of ``mask``, all of which this filter rejects. Without it the core asks ``reason`` node by node.
     """
 
     passed: BoolArray
     reason: Callable[[int], str]
     stepwise: bool = False
+    summarise: Callable[[BoolArray], Sequence[Rejection]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
