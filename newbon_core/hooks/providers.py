@@ -32,7 +32,10 @@ class RuntimeFailure(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerOrder:
-    """One container to be made. ``uid`` identifies it for ever; it is found again by labels that carry these names."""
+    """One container to be made. ``uid`` identifies it for ever; it is found again by labels that carry these names.
+
+    ``owner`` is the agent that orders it: agents that share an engine leave each other's containers alone.
+    """
 
     uid: str
     instance: str
@@ -41,6 +44,7 @@ class ContainerOrder:
     node: str
     spec: ContainerSpec
     env: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,8 @@ class Container:
     service: str
     revision: int
     state: ContainerState
+    node: str = ""
+    owner: str = ""
     pid: int | None = None
     image_id: str | None = None
     address: str | None = None

@@ -1,0 +1,365 @@
+"""Brings one node's containers to what the server ordered.
+
+Sans I/O: it is told orders, results of actions and hints, and in ``step(now)`` hands actions to its workers. All that
+it knows of containers it learns from the engines' labels, so killing it at any point loses nothing:
+
+- a uid gets a container at most once; one that ended is reported and never started again;
+- a finished container stays for a while for its logs, and for as long as the server still orders it running, for it is
+  the proof that it must not be made again;
+- nothing is removed before the server has told all orders; losing the server changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from newbon_core.agent.actions import (
+    Action,
+    EnsureImage,
+    Failure,
+    ListContainers,
+    LookAt,
+    RemoveContainer,
+    Result,
+    StartContainer,
+    StopContainer,
+    Workers,
+)
+from newbon_core.agent.plan import ExecutorSettings, ImageState, Situation, Unit, plan_actions
+from newbon_core.agent.status import pulling, status_of
+from newbon_core.hooks import Container
+from newbon_core.model import FINISHED, InstanceStatus
+from newbon_core.model.wire import Order, OrdersUpdate
+
+_REMEMBERED_ENDS = 10_000
+
+
+class _Engine:
+    """What is known of one runtime: ``error`` None and ``listed`` is a runtime that may be used."""
+
+    def __init__(self) -> None:
+        self.listed = False
+        self.error: str | None = None
+        self.listing = False
+        self.list_at = 0.0
+
+
+class Executor:
+    """Not thread-safe: one thread calls it. Call ``step`` after every other call, and when it asked to be called."""
+
+    def __init__(
+        self,
+        node: str,
+        runtimes: Iterable[str],
+        workers: Workers,
+        settings: ExecutorSettings | None = None,
+        owner: str = "",
+    ) -> None:
+        self.node = node
+        self.owner = owner
+        self.settings = settings or ExecutorSettings()
+        self.revision = -1
+        self._workers = workers
+        self._engines = {name: _Engine() for name in runtimes}
+        self._units: dict[str, Unit] = {}
+        self._images: dict[tuple[str, str], ImageState] = {}
+        self._ended: dict[str, None] = {}
+        self._results: list[Result] = []
+        self._progress: list[tuple[EnsureImage, str]] = []
+        self._hints: set[tuple[str, str]] = set()
+        self._reported: dict[str, InstanceStatus] = {}
+        self._changed: set[str] = set()
+        self._synced = False
+        self._sequence = 0
+        self._actions_ended = 0
+        self._dirty = True
+        self._wake_at: float | None = None
+
+    # --- what it is told --------------------------------------------------------------------------------------------
+
+    def accept(self, update: OrdersUpdate) -> None:
+        """Take orders. A full update withdraws every order that is not in it."""
+        self._dirty = True
+        self.revision = update.revision
+        for order in update.orders:
+            self._order(order)
+        withdrawn: Iterable[str] = update.withdrawn
+        if update.full:
+            self._synced = True
+            kept = {order.uid for order in update.orders}
+            withdrawn = [uid for uid, unit in self._units.items() if unit.order is not None and uid not in kept]
+        for uid in withdrawn:
+            if uid in self._units:
+                self._units[uid].order = None
+
+    def _order(self, order: Order) -> None:
+        unit = self._units.get(order.uid)
+        if unit is None:
+            unit = self._unit(order.uid, order.name, order.service, order.revision, order.container.runtime)
+            unit.gone = order.uid in self._ended
+        unit.order = order
+        if unit.runtime not in self._engines and unit.failure is None:
+            names = ", ".join(sorted(self._engines)) or "no runtime at all"
+            unit.failure = f"runtime {unit.runtime!r} is not on this node, which has {names}"
+
+    def _unit(self, uid: str, name: str, service: str, revision: int, runtime: str) -> Unit:
+        self._sequence += 1
+        unit = Unit(uid, name, service, revision, runtime, self._sequence)
+        self._units[uid] = unit
+        return unit
+
+    def complete(self, result: Result) -> None:
+        """Take the end of an action; it counts from the next step on."""
+        self._results.append(result)
+
+    def progress(self, action: Action, message: str) -> None:
+        """A sentence about an image that is being pulled."""
+        if isinstance(action, EnsureImage):
+            self._progress.append((action, message))
+
+    def look(self, runtime: str, container_id: str | None = None) -> None:
+        """Something happened in the engine: look at one container, or at all (None, or one not known)."""
+        engine = self._engines.get(runtime)
+        if engine is None:
+            return
+        self._dirty = True
+        for unit in self._units.values():
+            if unit.container is not None and unit.container.id == container_id:
+                unit.look = True
+                return
+        if container_id is None:
+            engine.list_at = 0.0
+        elif any(isinstance(unit.busy, StartContainer) for unit in self._units.values()):
+            # It may be the container of a start whose result has not come in yet, and have ended already.
+            self._hints.add((runtime, container_id))
+
+    def engine_away(self, runtime: str, why: str) -> None:
+        """The engine does not answer: nothing is done there until a listing works again."""
+        engine = self._engines[runtime]
+        engine.error = why
+        engine.list_at = 0.0
+        self._dirty = True
+
+    # --- what it tells ----------------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """True once every engine has been listed and all orders are known: now absence means something."""
+        return self._synced and all(engine.listed for engine in self._engines.values())
+
+    @property
+    def runtime_errors(self) -> dict[str, str]:
+        """Each runtime that does not answer, and why."""
+        return {name: engine.error for name, engine in self._engines.items() if engine.error is not None}
+
+    def statuses(self) -> tuple[InstanceStatus, ...]:
+        """Of everything on the node, as of the last step."""
+        return tuple(self._reported.values())
+
+    def take_changed(self) -> tuple[InstanceStatus, ...]:
+        """Statuses that changed since this was called last."""
+        changed = tuple(self._reported[uid] for uid in self._changed if uid in self._reported)
+        self._changed.clear()
+        return changed
+
+    def running(self) -> list[tuple[str, Container]]:
+        """Runtime and container of everything that runs, for the monitor."""
+        return [
+            (unit.runtime, unit.container)
+            for unit in self._units.values()
+            if unit.container is not None and unit.container.state == "running"
+        ]
+
+    def find(self, uid: str) -> tuple[str, Container] | None:
+        """Runtime and container of a uid, for logs and commands; None when this node has none."""
+        unit = self._units.get(uid)
+        return (unit.runtime, unit.container) if unit is not None and unit.container is not None else None
+
+    # --- the step -----------------------------------------------------------------------------------------------------
+
+    def step(self, now: float) -> float | None:
+        """Digest what came in, submit what comes next. Returns when it wants to be called though nothing happens."""
+        self._digest(now)
+        self._list_engines(now)
+        if self._dirty or (self._wake_at is not None and self._wake_at <= now):
+            self._dirty = False
+            self._plan(now)
+            self._tell()
+        lists = [engine.list_at for engine in self._engines.values() if not engine.listing]
+        times = lists if self._wake_at is None else [*lists, self._wake_at]
+        return min(times, default=None)
+
+    def _plan(self, now: float) -> None:
+        ready = frozenset(name for name, engine in self._engines.items() if engine.listed and engine.error is None)
+        situation = Situation(self.node, self.owner, list(self._units.values()), ready, self._images, self._synced)
+        plan = plan_actions(situation, now, self.settings)
+        self._wake_at = plan.wake_at
+        for action in plan.actions:
+            if isinstance(action, EnsureImage):
+                self._images[action.runtime, action.image] = ImageState(None, now)
+            elif not isinstance(action, ListContainers):
+                unit = self._units[action.uid]
+                unit.busy = action
+                if isinstance(action, LookAt):
+                    unit.look = False
+            self._workers.submit(action)
+
+    def _list_engines(self, now: float) -> None:
+        for name, engine in self._engines.items():
+            if not engine.listing and engine.list_at <= now:
+                engine.listing = True
+                self._workers.submit(ListContainers(name, self._actions_ended))
+
+    def _tell(self) -> None:
+        """Compute all statuses anew; note which changed; forget units of which nothing is left."""
+        for uid, unit in list(self._units.items()):
+            status = status_of(unit, self.node)
+            if status is None:
+                self._reported.pop(uid, None)
+            elif self._reported.get(uid) != status:
+                self._reported[uid] = status
+                self._changed.add(uid)
+            if status is not None and status.state in FINISHED:
+                unit.final = status
+            if unit.order is None and unit.container is None and unit.busy is None and self._synced:
+                del self._units[uid]
+                self._reported.pop(uid, None)
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    def _digest(self, now: float) -> None:
+        for pull, message in self._progress:
+            for unit in self._units.values():
+                if pulling(unit, pull):
+                    unit.progress = message
+                    unit.trouble = None
+                    self._dirty = True
+        self._progress.clear()
+        results, self._results = self._results, []
+        for result in results:
+            self._dirty = True
+            action = result.action
+            if isinstance(action, ListContainers):
+                self._listed(action, result, now)
+            elif isinstance(action, EnsureImage):
+                self._image_ended(action, result, now)
+            else:
+                self._unit_ended(action, result, now)
+
+    def _listed(self, action: ListContainers, result: Result, now: float) -> None:
+        engine = self._engines[action.runtime]
+        engine.listing = False
+        if result.failure is not None:
+            engine.error = result.failure.message
+            engine.list_at = now + self.settings.engine_retry_s
+            return
+        engine.error = None
+        engine.listed = True
+        engine.list_at = now + self.settings.relist_s
+        self._observe(action, [c for c in result.containers if self._is_ours(c)])
+
+    def _is_ours(self, container: Container) -> bool:
+        """Agents that share an engine, even under one node name, leave each other's containers alone."""
+        return container.node in ("", self.node) and container.owner in ("", self.owner)
+
+    def _observe(self, action: ListContainers, containers: Sequence[Container]) -> None:
+        """Take a listing, but for units that an action has changed since it was asked for: it may be older."""
+        found: set[str] = set()
+        for container in containers:
+            found.add(container.uid)
+            unit = self._units.get(container.uid)
+            if unit is None:
+                unit = self._unit(
+                    container.uid, container.instance, container.service, container.revision, action.runtime
+                )
+            elif unit.busy is not None or unit.touched > action.asked:
+                continue
+            self._saw(unit, container)
+        for unit in self._units.values():
+            stale = unit.busy is not None or unit.touched > action.asked
+            if unit.runtime == action.runtime and unit.container is not None and unit.uid not in found and not stale:
+                self._saw(unit, None)
+
+    def _saw(self, unit: Unit, container: Container | None) -> None:
+        if container is None and unit.container is not None:
+            unit.gone = True
+            self._remember_end(unit.uid)
+        unit.container = container
+
+    def _remember_end(self, uid: str) -> None:
+        self._ended[uid] = None
+        if len(self._ended) > _REMEMBERED_ENDS:
+            del self._ended[next(iter(self._ended))]
+
+    def _image_ended(self, action: EnsureImage, result: Result, now: float) -> None:
+        key = (action.runtime, action.image)
+        if result.image_id is not None:
+            self._images[key] = ImageState(result.image_id, now)
+            self._forget_old_images(now)
+        else:
+            self._images.pop(key, None)
+        for unit in self._units.values():
+            if not pulling(unit, action):
+                continue
+            unit.progress = None
+            if result.failure is not None:
+                self._failed_to_start(unit, result.failure, now)
+            else:
+                unit.trouble = None
+
+    def _forget_old_images(self, now: float) -> None:
+        for key, image in list(self._images.items()):
+            if image.image_id is not None and now - image.since > self.settings.image_fresh_s:
+                del self._images[key]
+
+    def _unit_ended(
+        self, action: LookAt | StartContainer | StopContainer | RemoveContainer, result: Result, now: float
+    ) -> None:
+        self._actions_ended += 1
+        unit = self._units[action.uid]
+        unit.busy = None
+        unit.touched = self._actions_ended
+        if result.failure is not None:
+            self._unit_failed(unit, action, result.failure, now)
+            return
+        if isinstance(action, LookAt):
+            self._saw(unit, result.container)
+            return
+        unit.attempts = 0
+        unit.retry_at = 0.0
+        unit.trouble = None
+        if isinstance(action, StartContainer):
+            unit.container = result.container
+            unit.gone = result.container is None
+            unit.look = result.container is not None and (action.runtime, result.container.id) in self._hints
+            if not any(isinstance(other.busy, StartContainer) for other in self._units.values()):
+                self._hints.clear()
+        elif isinstance(action, RemoveContainer):
+            self._remember_end(unit.uid)
+            unit.container = None
+            unit.gone = True
+        else:
+            self._saw(unit, result.container)
+
+    def _unit_failed(self, unit: Unit, action: Action, failure: Failure, now: float) -> None:
+        if failure.retry:
+            self._engines[unit.runtime].list_at = 0.0
+        unit.look = unit.container is not None
+        if isinstance(action, StartContainer):
+            self._images.pop((unit.runtime, action.order.spec.image), None)
+            self._failed_to_start(unit, failure, now)
+        elif not isinstance(action, LookAt):
+            self._wait(unit, failure.message, now)
+
+    def _failed_to_start(self, unit: Unit, failure: Failure, now: float) -> None:
+        if not failure.retry or unit.attempts + 1 >= self.settings.start_attempts:
+            unit.failure = failure.message
+            unit.trouble = None
+        else:
+            self._wait(unit, failure.message, now)
+
+    def _wait(self, unit: Unit, trouble: str, now: float) -> None:
+        pause_s = min(self.settings.retry_first_s * 2**unit.attempts, self.settings.retry_max_s)
+        unit.attempts += 1
+        unit.retry_at = now + pause_s
+        unit.trouble = f"{trouble}; tried again in {pause_s:.0f} s"

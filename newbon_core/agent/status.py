@@ -1,0 +1,131 @@
+"""What an agent says of an instance: a pure function from what it knows."""
+
+from __future__ import annotations
+
+from newbon_core.agent.actions import EnsureImage, StartContainer, StopContainer
+from newbon_core.agent.plan import Unit
+from newbon_core.hooks import Container
+from newbon_core.model import InstanceState, InstanceStatus
+
+_MEBIBYTE = 1024 * 1024
+
+
+def status_of(unit: Unit, node: str) -> InstanceStatus | None:
+    """The status to report; None where there is nothing to tell: ordered only now, or not ordered (yet, or any more).
+
+    A finished status is given once and for ever (``unit.final``).
+    """
+    if unit.order is None:
+        return None
+    if unit.final is not None:
+        return unit.final
+    container = unit.container
+    if container is not None and container.state == "exited":
+        return _finished(unit, node, container)
+    if unit.failure is not None:
+        return _status(unit, node, InstanceState.FAILED, unit.failure)
+    stopping = unit.order is not None and unit.order.wanted == "stopped"
+    if container is not None and container.state == "running":
+        if stopping or isinstance(unit.busy, StopContainer):
+            return _status(unit, node, InstanceState.STOPPING, unit.trouble or "")
+        return _status(unit, node, InstanceState.RUNNING, "")
+    return _unstarted(unit, node, stopping)
+
+
+def _unstarted(unit: Unit, node: str, stopping: bool) -> InstanceStatus | None:
+    if stopping:
+        if unit.busy is not None or unit.container is not None:
+            return _status(unit, node, InstanceState.STOPPING, unit.trouble or "")
+        message = "its container was removed from the engine" if unit.gone else "no container of it is on this node"
+        return _status(unit, node, InstanceState.STOPPED, message)
+    if unit.gone:
+        return _status(unit, node, InstanceState.FAILED, "its container was removed from the engine, not by Newbon")
+    if isinstance(unit.busy, StartContainer) or unit.container is not None:
+        return _status(unit, node, InstanceState.STARTING, unit.trouble or "")
+    if unit.trouble is not None:
+        return _status(unit, node, InstanceState.PULLING, unit.trouble)
+    if unit.progress is not None:
+        return _status(unit, node, InstanceState.PULLING, unit.progress)
+    return None
+
+
+def _status(unit: Unit, node: str, state: InstanceState, message: str) -> InstanceStatus:
+    container = unit.container
+    if container is None:
+        return InstanceStatus(name=unit.name, uid=unit.uid, node=node, state=state, message=message)
+    return InstanceStatus(
+        name=unit.name,
+        uid=unit.uid,
+        node=node,
+        state=state,
+        message=message,
+        container_id=container.id,
+        image_id=container.image_id,
+        address=container.address,
+        host_ports=container.host_ports,
+        started_at=container.started_at,
+        finished_at=container.finished_at,
+        exit_code=container.exit_code if container.state == "exited" else None,
+        oom_killed=container.oom_killed,
+    )
+
+
+def _finished(unit: Unit, node: str, container: Container) -> InstanceStatus:
+    """Stopped when it was told to, or ended well by itself; else failed."""
+    told = unit.order is not None and unit.order.wanted == "stopped"
+    state = InstanceState.STOPPED if told or container.exit_code == 0 else InstanceState.FAILED
+    if unit.failure is not None and not told:
+        return _status(unit, node, InstanceState.FAILED, unit.failure)
+    return _status(unit, node, state, exit_sentence(unit, container))
+
+
+def exit_sentence(unit: Unit, container: Container) -> str:
+    """How a container ended: ``exit code 137: out of memory (limit 64 MiB)``."""
+    code = container.exit_code
+    if container.oom_killed:
+        limit = memory_limit(unit)
+        return f"exit code {code}: out of memory" + (f" (limit {_mebibytes(limit)})" if limit else "")
+    if code is not None and code > 128 and code - 128 in _SIGNALS:
+        return f"exit code {code}: ended by {_SIGNALS[code - 128]}"
+    return f"exit code {code}" if code is not None else "it ended, the engine does not know how"
+
+
+_SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    4: "SIGILL",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    13: "SIGPIPE",
+    14: "SIGALRM",
+    15: "SIGTERM",
+}
+
+
+def memory_limit(unit: Unit) -> int:
+    """The memory limit in bytes that its runtime enforces; 0 where there is none or it is not known."""
+    if unit.order is None:
+        return 0
+    resources = unit.order.container.resources
+    return resources.memory_limit_bytes or resources.memory_bytes
+
+
+def _mebibytes(amount: int) -> str:
+    return f"{amount // _MEBIBYTE} MiB" if amount % _MEBIBYTE == 0 else f"{amount / _MEBIBYTE:.1f} MiB"
+
+
+def pulling(unit: Unit, action: EnsureImage) -> bool:
+    """True where the unit waits for this image."""
+    return (
+        unit.order is not None
+        and unit.order.wanted == "running"
+        and unit.container is None
+        and unit.busy is None
+        and not unit.gone
+        and unit.failure is None
+        and (unit.runtime, unit.order.container.image) == (action.runtime, action.image)
+    )
