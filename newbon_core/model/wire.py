@@ -12,7 +12,11 @@ from newbon_core.model.service import ContainerSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What one node shall do about one instance: have its container running, or have it gone."""
+    """What one node shall do about one instance: have its container running, or have it gone.
+
+    ``begun``: its agent has told that it runs, so where an engine that answers has no container of it, the container is
+    lost and the instance has failed; it is not to be made again.
+    """
 
     name: str
     uid: str
@@ -20,6 +24,7 @@ class Order:
     revision: int
     wanted: Literal["running", "stopped"]
     container: ContainerSpec
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

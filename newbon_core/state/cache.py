@@ -22,16 +22,16 @@ from newbon_core.model import (
 from newbon_core.state.codec import FOLDERS, ROOT, Object, ObjectType, Undecodable, decode, key_of, parse_key
 from newbon_core.store.base import Change, KeyValue, WatchBatch
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 log = logging.getLogger(__name__)
 _NONE: Mapping[str, None] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Stored(Generic[T]):
+class Stored(Generic[T_co]):
     """An object and the revision of its last change: what a compare-and-swap compares."""
 
-    value: T
+    value: T_co
     revision: int
 
 

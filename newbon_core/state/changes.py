@@ -1,7 +1,7 @@
 """Writing: a set of changes is decided from what was seen and committed by compare-and-swap on exactly that.
 
-``commit_units`` is for controllers: many small independent units, packed into few transactions. ``commit_atomic`` is for the
-API: one set, all or nothing, of any size.
+``commit_units`` is for controllers: many small independent units, packed into few transactions. ``commit_atomic`` is
+for the API: one set, all or nothing, of any size.
 """
 
 from __future__ import annotations
@@ -69,10 +69,11 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """``committed[i]`` tells of unit i; ``revision`` is the highest one written (or seen)."""
+    """``committed[i]`` tells of unit i; ``revision`` is the highest one written or seen, ``written`` only written."""
 
     committed: tuple[bool, ...]
     revision: int
+    written: int = 0
 
     @property
     def all(self) -> bool:
@@ -80,8 +81,17 @@ class CommitResult:
         return all(self.committed)
 
 
+NewId = Callable[[], str]
+"""Makes the unique end of an event batch's name; a simulation gives its own."""
+
+
+def random_id() -> str:
+    """Eight random hexadecimal digits."""
+    return secrets.token_hex(4)
+
+
 def commit_units(
-    store: Store, units: Sequence[Changes], fence: Sequence[Compare] = ()
+    store: Store, units: Sequence[Changes], fence: Sequence[Compare] = (), new_id: NewId = random_id
 ) -> CommitResult:
     """Commit each unit on its own merits, as many as fit to a transaction.
 
@@ -89,54 +99,62 @@ def commit_units(
     (leadership). Raises StoreUnavailable: then any of the units may have been written.
     """
     committed = [False] * len(units)
-    revision = 0
+    revision = written = 0
     pending = _pack(store, units, len(fence))
     pending.reverse()
     while pending:
         batch = pending.pop()
-        result = _write(store, [units[i] for i in batch], fence)
+        result = _write(store, [units[i] for i in batch], fence, new_id)
         revision = max(revision, result.revision)
         if result.succeeded:
+            written = max(written, result.revision)
             for i in batch:
                 committed[i] = True
         elif len(batch) > 1:
             middle = len(batch) // 2
             pending += [batch[middle:], batch[:middle]]
-    return CommitResult(tuple(committed), revision)
+    return CommitResult(tuple(committed), revision, written)
 
 
 def _pack(store: Store, units: Sequence[Changes], reserved: int) -> list[list[int]]:
+    """Indexes of units by transaction, in order. What one unit writes, no other of its transaction may touch."""
     room = store.max_txn_ops
     packed: list[list[int]] = []
-    keys: set[str] = set()
-    compares: set[str] = set()
-    operations = 0
-    events = 0
+    written: set[str] = set()
+    compared: dict[str, int] = {}
+    operations = events = 0
     for i, unit in enumerate(units):
-        unit_keys = unit.puts.keys() | unit.deletes.keys()
-        all_compares = compares | unit.compares.keys()
         fits = (
             packed
             and operations + unit.operations + 1 + (events + len(unit.events)) // _EVENTS_PER_BATCH < room
-            and len(all_compares) + reserved <= room
-            and not keys & unit_keys
-            and not keys & unit.compares.keys()
-            and not compares & unit_keys - unit.compares.keys()
+            and sum(key not in compared for key in unit.compares) + len(compared) + reserved <= room
+            and not _meets(unit, written, compared)
         )
-        if fits:
-            packed[-1].append(i)
-            compares = all_compares
-            keys |= unit_keys
-            operations += unit.operations
-            events += len(unit.events)
-        else:
-            packed.append([i])
-            keys, compares = set(unit_keys), set(unit.compares)
-            operations, events = unit.operations, len(unit.events)
+        if not fits:
+            packed.append([])
+            written, compared = set(), {}
+            operations = events = 0
+        packed[-1].append(i)
+        compared |= unit.compares
+        written.update(unit.puts, unit.deletes)
+        operations += unit.operations
+        events += len(unit.events)
     return packed
 
 
-def _write(store: Store, units: Sequence[Changes], fence: Sequence[Compare]) -> TxnResult:
+def _meets(unit: Changes, written: set[str], compared: dict[str, int]) -> bool:
+    """True where the unit and what is packed already cannot be one transaction without losing a compare."""
+    for key, revision in unit.compares.items():
+        if key in written or compared.get(key, revision) != revision:
+            return True
+    for writes in (unit.puts, unit.deletes):
+        for key in writes:
+            if key in written or key in compared:
+                return True
+    return False
+
+
+def _write(store: Store, units: Sequence[Changes], fence: Sequence[Compare], new_id: NewId) -> TxnResult:
     compares = {compare.key: compare.mod_revision for compare in fence}
     puts: list[Put] = []
     deletes: list[str] = []
@@ -146,11 +164,11 @@ def _write(store: Store, units: Sequence[Changes], fence: Sequence[Compare]) -> 
         puts += [Put(key, encode(value)) for key, value in unit.puts.items()]
         deletes += unit.deletes
         events += unit.events
-    puts += _event_puts(events)
+    puts += _event_puts(events, new_id)
     return store.txn([Compare(key, revision) for key, revision in compares.items()], puts, deletes)
 
 
-def _event_puts(events: Sequence[Event], new_id: Callable[[], str] = lambda: secrets.token_hex(4)) -> list[Put]:
+def _event_puts(events: Sequence[Event], new_id: NewId) -> list[Put]:
     batches = (events[i : i + _EVENTS_PER_BATCH] for i in range(0, len(events), _EVENTS_PER_BATCH))
     named = [EventBatch(name=f"{int(b[0].time * 1e6):018d}-{new_id()}", events=tuple(b)) for b in batches]
     return [Put(key_for(batch), encode(batch)) for batch in named]
@@ -169,19 +187,21 @@ class _Write:
 _PART = msgspec.json.Decoder(list[_Write])
 
 
-def commit_atomic(store: Store, changes: Changes, fence: Sequence[Compare] = ()) -> TxnResult:
+def commit_atomic(
+    store: Store, changes: Changes, fence: Sequence[Compare] = (), new_id: NewId = random_id
+) -> TxnResult:
     """Commit one set, all or nothing, also where it is larger than the store's transactions.
 
     A large set is first written down in a journal and then carried out in pieces; whoever finds an unfinished journal
-    (``finish_journals``) completes it, so a crash at any point leaves all or nothing in the end, though a reader may see
-    a part of it for a moment. Raises StoreUnavailable: then it may or may not be committed.
+    (``finish_journals``) completes it, so a crash at any point leaves all or nothing in the end, though a reader may
+    see a part of it for a moment. Raises StoreUnavailable: then it may or may not be committed.
     """
-    puts = _event_puts(changes.events)
+    puts = _event_puts(changes.events, new_id)
     room = store.max_txn_ops
     large = changes.operations + len(puts) > room or len(changes.compares) + len(fence) > room
     if not large:
         try:
-            return _write(store, [changes], fence)
+            return _write(store, [changes], fence, new_id)
         except TransactionTooLarge:
             pass
     writes = [_Write(key, encode(v).decode(), changes.compares.get(key)) for key, v in changes.puts.items()]

@@ -38,9 +38,7 @@ FOLDERS: dict[ObjectType, str] = {
 _TYPES = {folder: kind for kind, folder in FOLDERS.items()}
 _PREFIXES = {kind: f"{ROOT}{folder}/" for kind, folder in FOLDERS.items()}
 _ENCODER = msgspec.json.Encoder()
-_DECODERS: dict[ObjectType, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in FOLDERS
-}
+_DECODERS: dict[ObjectType, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(kind) for kind in FOLDERS}
 
 
 class Undecodable(Exception):
