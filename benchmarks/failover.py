@@ -1,0 +1,84 @@
+"""A host of three is killed silently (link cut, then power off) with ten of thirty containers on it: until all run again.
+
+Newbon with its default detection (10 s) and with heartbeat 1 s and lost after 3 s; with ``--swarm`` also Docker Swarm,
+as it comes and tuned to a heartbeat of 1 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from _engines import PORTS, Swarm, conditions, median_of
+from _report import report
+from newbon_core.testing.images import ensure_test_image
+
+from newbon_core.testing.cluster import RealCluster, service_document
+from newbon_core.testing.testbed import Testbed, wait_until
+
+REPLICAS = 30
+
+
+def newbon_failover(heartbeat_s: float, lost_after_s: float) -> float:
+    """Seconds from the cut until thirty instances run on the two hosts that are left."""
+    with RealCluster(hosts=3, heartbeat_s=heartbeat_s, lost_after_s=lost_after_s) as cluster:
+        cluster.client.apply([service_document("bench", REPLICAS, cluster.image, ports=PORTS)])
+        cluster.wait_running("bench", REPLICAS, 120)
+        victim = cluster.bed.hosts[2]
+        begin = time.monotonic()
+        victim.cut()
+        cluster.power_off(victim)
+        cluster.wait_running("bench", REPLICAS, 120, nodes=["n1", "n2"])
+        return time.monotonic() - begin
+
+
+def swarm_failover(heartbeat: str | None, options: tuple[str, ...]) -> float:
+    """The same with Docker Swarm."""
+    with Testbed(hosts=3) as bed:
+        image = ensure_test_image(bed.hosts[0].engine_url)
+        archive = bed.directory / "image.tar"
+        bed.hosts[0].docker("save", "-o", str(archive), image)
+        bed.load_image(archive)
+        with Swarm(bed, heartbeat=heartbeat) as swarm:
+            swarm.create("bench", image, REPLICAS, *options)
+            wait_until(lambda: swarm.running("bench") == REPLICAS, 120, "all tasks run", every_s=0.1)
+            begin = time.monotonic()
+            bed.hosts[2].cut()
+            bed.hosts[2].power_off()
+
+            def elsewhere() -> bool:
+                hosts = bed.hosts[:2]
+                names = [h.docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=bench") for h in hosts]
+                return sum(len(done.stdout.split()) for done in names) == REPLICAS
+
+            wait_until(elsewhere, 120, "all tasks run elsewhere", every_s=0.05)
+            return time.monotonic() - begin
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--swarm", action="store_true", help="measure Docker Swarm too")
+    arguments = parser.parse_args()
+    cases = {
+        "failover_default_s": ("Newbon, heartbeat 2 s, lost after 10 s", lambda: newbon_failover(2, 10)),
+        "failover_tuned_s": ("Newbon, heartbeat 1 s, lost after 3 s", lambda: newbon_failover(1, 3)),
+    }
+    if arguments.swarm:
+        cases["failover_swarm_default_s"] = ("Swarm, as it comes", lambda: swarm_failover(None, ()))
+        tuned = ("--restart-delay", "0s")
+        cases["failover_swarm_tuned_s"] = ("Swarm, heartbeat 1 s, no delay", lambda: swarm_failover("1s", tuned))
+    measured = {metric: (title, *median_of(arguments.runs, run)) for metric, (title, run) in cases.items()}
+    report(
+        "a host of three killed silently, 10 of 30 containers on it -> all 30 running (seconds; median, then each run)",
+        conditions() | {"hosts": 3, "runs": arguments.runs, "store": "sqlite"},
+        [(title, f"{middle:.2f}", *(f"{one:.2f}" for one in runs)) for title, middle, runs in measured.values()],
+        {metric: middle for metric, (_, middle, _) in measured.items()},
+        json=arguments.json,
+    )
+
+
+if __name__ == "__main__":
+    main()
