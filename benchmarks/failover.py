@@ -1,4 +1,4 @@
-"""A host of three is killed silently (link cut, then power off) with ten of thirty containers on it: until all run again.
+"""A host of three is killed silently (link cut, then power off) with ten of thirty containers: until all run again.
 
 Newbon with its default detection (10 s) and with heartbeat 1 s and lost after 3 s; with ``--swarm`` also Docker Swarm,
 as it comes and tuned to a heartbeat of 1 s.
