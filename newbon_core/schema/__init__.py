@@ -1,0 +1,17 @@
+"""Documents to models and back, every error with its place in the document."""
+
+from newbon_core.schema.documents import Document, LoadResult, load_documents, parse_documents
+from newbon_core.schema.node import NodePatch, NodeSchema
+from newbon_core.schema.problems import Problem
+from newbon_core.schema.service import ServiceSchema
+
+__all__ = [
+    "Document",
+    "LoadResult",
+    "NodePatch",
+    "NodeSchema",
+    "Problem",
+    "ServiceSchema",
+    "load_documents",
+    "parse_documents",
+]
