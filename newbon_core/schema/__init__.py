@@ -1,8 +1,10 @@
 """Documents to models and back, every error with its place in the document."""
 
 from newbon_core.schema.documents import Document, LoadResult, load_documents, parse_documents
+from newbon_core.schema.dump import dump_node, dump_resources, dump_service
 from newbon_core.schema.node import NodePatch, NodeSchema
 from newbon_core.schema.problems import Problem
+from newbon_core.schema.selector import Selector, SelectorError, parse_selector
 from newbon_core.schema.service import ServiceSchema
 
 __all__ = [
@@ -11,7 +13,13 @@ __all__ = [
     "NodePatch",
     "NodeSchema",
     "Problem",
+    "Selector",
+    "SelectorError",
     "ServiceSchema",
+    "dump_node",
+    "dump_resources",
+    "dump_service",
     "load_documents",
     "parse_documents",
+    "parse_selector",
 ]

@@ -119,9 +119,8 @@ def value_at(document: object, path: Sequence[str | int]) -> tuple[bool, object]
     """Whether the document has something at this path, and what."""
     found: Any = document
     for part in path:
-        if isinstance(found, dict) and part in found:
-            found = found[part]
-        elif isinstance(found, list | tuple) and isinstance(part, int) and part < len(found):  # noqa: SIM114  for mypy
+        in_list = isinstance(found, list | tuple) and isinstance(part, int) and part < len(found)
+        if in_list or (isinstance(found, dict) and part in found):
             found = found[part]
         else:
             return False, None
