@@ -11,13 +11,15 @@ from marshmallow import ValidationError, fields
 from newbon_core.model import Service
 from newbon_core.schema.fields import Strict
 from newbon_core.schema.node import NodePatch, NodeSchema
-from newbon_core.schema.plugins import Installed, findings, flatten
+from newbon_core.schema.plugins import Finding, Installed, findings, flatten
 from newbon_core.schema.problems import Path, Problem, Said, is_secret, listed, nearest, shortened, spelt, value_at
 from newbon_core.schema.reader import MAX_BYTES, ReadResult, lines_of, read
 from newbon_core.schema.service import ServiceSchema
 
 MAX_PROBLEMS = 200
 MAX_DOCUMENTS = 20_000
+
+Raw = dict[Any, Any]
 
 SCHEMAS: Mapping[str, Strict] = {"Service": ServiceSchema(), "Node": NodeSchema()}
 """The kinds that a document can have. The instances are stateless and shared."""
@@ -100,16 +102,32 @@ def _one(index: int, raw: object, host: Installed, source: str) -> tuple[Documen
     try:
         value = schema.load(raw)
     except ValidationError as wrong:
-        return None, [
-            _problem(source, index, raw, path, message) for path, message in explained(schema, wrong.messages)
-        ]
+        found = list(explained(schema, wrong.messages))
+        found += _findings_besides(schema, raw, [path for path, _ in found], host)
+        return None, [_problem(source, index, raw, path, message) for path, message in found]
     problems = []
     if isinstance(value, Service):
         problems = [_problem(source, index, raw, path, message) for path, message in findings(value, host)]
     return Document(index, str(kind), value.name, value, source), problems
 
 
-def _unknown_kind(source: str, index: int, raw: dict[str, object]) -> Problem:
+def _findings_besides(schema: Strict, raw: Raw, wrong: Sequence[Path], host: Installed) -> list[Finding]:
+    """What plugins say of the sound rest of a document, so that it is told in the same breath."""
+    rest = dict(raw)
+    for path in wrong:
+        inner = rest.get(path[0]) if path else None
+        if len(path) > 1 and isinstance(inner, dict):
+            rest[path[0]] = {key: value for key, value in inner.items() if key != path[1]}
+        elif path:
+            rest.pop(path[0], None)
+    try:
+        value = schema.load({"name": "x", "image": "x", **rest} if schema is SCHEMAS["Service"] else rest)
+    except ValidationError:
+        return []
+    return list(findings(value, host)) if isinstance(value, Service) else []
+
+
+def _unknown_kind(source: str, index: int, raw: Raw) -> Problem:
     expected = f"expected {listed(SCHEMAS)}"
     if "kind" not in raw:
         return _problem(source, index, raw, ("kind",), f"is missing: {expected}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Protocol
 
 from marshmallow import Schema, ValidationError
@@ -91,14 +92,20 @@ def _runtime(service: Service, host: Installed) -> Iterator[Finding]:
     yield from _options(name, runtime.container_schema, options)
 
 
+@cache
+def _made(schema_type: type[Schema]) -> Schema:
+    """One instance of a plugin's schema: they are stateless, and making one costs more than a load."""
+    return schema_type()
+
+
 def _options(name: str, schema_type: type[Schema], options: Mapping[str, object]) -> Iterator[Finding]:
-    schema = schema_type()
     try:
+        schema = _made(schema_type)
         schema.load(dict(options))
     except ValidationError as wrong:
+        known = list(_made(schema_type).fields)
         for path, message in flatten(wrong.messages):
-            known = list(schema.fields)
-            if path and len(path) == 1 and path[0] not in schema.fields:
+            if len(path) == 1 and path[0] not in known:
                 message = Said.of(
                     f"is not an option of runtime {name}; known are {', '.join(known)}", nearest(path[0], known)
                 )

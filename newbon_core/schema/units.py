@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 MEBIBYTE = 1 << 20
 MAX_CPU_MILLIS = 4_096_000
@@ -43,8 +44,10 @@ def parse_duration_ms(text: str) -> int:
         if re.fullmatch(r"\d+(\.\d+)?", text):
             raise ValueError(f"the unit is missing: expected {DURATION_EXPECTED}")
         raise ValueError(f"expected {DURATION_EXPECTED}")
-    total = sum(Fraction(part) * ms for part, ms in zip(found.groups(), _DURATION_MS, strict=True) if part)
-    if total.denominator != 1 if isinstance(total, Fraction) else False:
+    total = Fraction(0)
+    for part, ms in zip(found.groups(), _DURATION_MS, strict=True):
+        total += Fraction(part or 0) * ms
+    if total.denominator != 1:
         raise ValueError("expected a duration no finer than a millisecond")
     return int(total)
 
@@ -67,18 +70,26 @@ def format_duration(seconds: float) -> str:
 def parse_cpu_millis(value: object) -> int:
     """``0.5``, ``2``, ``"0.5"`` or ``"500m"`` -> thousandths of a core, at least 1."""
     if isinstance(value, str):
-        found = _CPU.fullmatch(value)
-        if found is None:
-            raise ValueError(f"expected {CPU_EXPECTED}")
-        millis = Fraction(found[1]) * (1 if found[2] else 1000)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if not 0 < value <= MAX_CPU_MILLIS:
-            raise ValueError(f"expected more than 0 {CPU_EXPECTED}")
-        millis = Fraction(repr(value)) * 1000
-    else:
+        millis = _text_millis(value)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"expected {CPU_EXPECTED}")
+    elif not 0 < value <= MAX_CPU_MILLIS // 1000:
+        raise ValueError(f"expected more than 0 and at most {MAX_CPU_MILLIS // 1000} {CPU_EXPECTED}")
+    else:
+        millis = round(value * 1000)
+        if millis / 1000 != value:
+            raise ValueError(f"expected no finer than a thousandth of a core: {CPU_EXPECTED}")
     if not 0 < millis <= MAX_CPU_MILLIS:
         raise ValueError(f"expected more than 0 and at most {MAX_CPU_MILLIS // 1000} {CPU_EXPECTED}")
+    return int(millis)
+
+
+@lru_cache(maxsize=1024)
+def _text_millis(text: str) -> int:
+    found = _CPU.fullmatch(text)
+    if found is None:
+        raise ValueError(f"expected {CPU_EXPECTED}")
+    millis = Fraction(found[1]) * (1 if found[2] else 1000)
     if millis.denominator != 1:
         raise ValueError(f"expected no finer than a thousandth of a core: {CPU_EXPECTED}")
     return int(millis)
@@ -104,6 +115,7 @@ def parse_memory_bytes(value: object) -> int:
     return amount
 
 
+@lru_cache(maxsize=1024)
 def _text_bytes(text: str) -> int:
     found = _AMOUNT.fullmatch(text)
     if found is None:
