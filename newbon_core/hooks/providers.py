@@ -124,9 +124,7 @@ class Runtime(Protocol):
         """The id of a local image by reference or id, or None."""
         ...
 
-    def pull(
-        self, image: str, credentials: RegistryCredentials | None, progress: Callable[[str], None]
-    ) -> str:
+    def pull(self, image: str, credentials: RegistryCredentials | None, progress: Callable[[str], None]) -> str:
         """Fetch an image and return its id; ``progress`` is called with short sentences."""
         ...
 
@@ -161,8 +159,10 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeType:
-    """``create(options)`` makes the runtime of a node; ``schema`` is for the site's options, ``container_schema`` for the
-    ``runtime_options`` of a service."""
+    """``create(options)`` makes the runtime of a node from the plugin's options.
+
+    ``container_schema`` is for the ``runtime_options`` of a service.
+    """
 
     name: str
     create: Callable[[Mapping[str, object]], Runtime]
@@ -194,7 +194,7 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeType:
-    """``probe(target, options, timeout_s)`` looks once, returns within ``timeout_s`` and never raises for a sick target."""
+    """``probe(target, options, timeout_s)`` looks once, within ``timeout_s``, and never raises for a sick target."""
 
     name: str
     probe: Callable[[ProbeTarget, Mapping[str, object], float], ProbeResult]
@@ -239,7 +239,7 @@ class NetworkType:
     schema: type[Schema] | None = None
 
 
-# --- DNS publishers ----------------------------------------------------------------------------------------------------
+# --- DNS publishers ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -375,7 +375,7 @@ class ProvisionerType:
     schema: type[Schema] | None = None
 
 
-# --- fields of a service that only a plugin can enforce -----------------------------------------------------------------
+# --- fields of a service that only a plugin can enforce ---------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,11 +391,11 @@ class ServiceField:
     """A field of the service document that this plugin enforces, such as ``schedule.constraints``.
 
     A document that sets a field which no enabled plugin enforces is refused, for it would be ignored silently.
-    ``validate(value)`` is given the model's value (as in ``newbon_core.model.Service``) and returns what is wrong with it.
+    ``validate(value)`` is given the model's value (as in ``newbon_core.model.Service``) and returns what is wrong.
     """
 
     path: str
-    validate: Callable[[object], Sequence[FieldProblem]] = lambda value: ()  # noqa: E731  a default that accepts all
+    validate: Callable[[object], Sequence[FieldProblem]] = lambda _value: ()
 
 
 ProviderKind = Literal["probe", "network", "publisher", "balancer", "runtime", "provisioner"]

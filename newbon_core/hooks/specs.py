@@ -39,12 +39,12 @@ def newbon_configure(options: dict[str, object]) -> None:
 
 
 @hookspec
-def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict | BoolArray | None:  # type: ignore[empty-body]
+def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict | BoolArray | None:
     """Say which nodes may take a replica of the request: a mask over ``nodes``, or a Verdict that also gives reasons.
 
     None means that the filter has nothing to say about this request. Never change an array of ``nodes``.
 
-    *Called from*: the scheduler, once per group of replicas and per number of replicas already assumed (``nodes.added``).
+    *Called from*: the scheduler, once per group of replicas and number of them already assumed (``nodes.added``).
     *May block*: no; it is on the scheduler's path.
     *On exception*: every node is rejected with the error as the reason (fails closed).
     *Since*: 1.0
@@ -52,7 +52,7 @@ def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict 
 
 
 @hookspec
-def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores | FloatArray | None:  # type: ignore[empty-body]
+def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores | FloatArray | None:
     """Give every node a finite number, higher is better; the core normalises and weighs with the site's weights.
 
     None means that the score has nothing to say about this request.
@@ -68,8 +68,9 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores | 
 def newbon_service_fields() -> Iterable[ServiceField]:  # type: ignore[empty-body]
     """Yield the fields of a service document that this plugin enforces, with their validation.
 
-    The core knows the shape of ``resources``, ``schedule.constraints``, ``schedule.tolerations``, ``schedule.affinity``,
-    ``schedule.max_per_node``, ``schedule.spread`` and host ports (``ports.host_port``), but enforces none of them itself.
+    The core knows the shape of ``resources``, ``schedule.constraints``, ``schedule.tolerations``,
+    ``schedule.affinity``, ``schedule.max_per_node``, ``schedule.spread`` and host ports (``ports.host_port``), but
+    enforces none of them itself.
 
     *Called from*: the main, once, after configuration; the validations whenever a document is applied.
     *May block*: no.

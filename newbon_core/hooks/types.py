@@ -61,14 +61,22 @@ class LabelColumn(Protocol):
 class NodeView(Protocol):
     """One node, plainly: for filters and scores that look at one node after another."""
 
-    name: str
-    labels: Mapping[str, str]
-    taints: Sequence[Taint]
-    cpu_free: int
-    cpu_total: int
-    memory_free: int
-    memory_total: int
-    instance_count: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def taints(self) -> Sequence[Taint]: ...
+    @property
+    def cpu_free(self) -> int: ...
+    @property
+    def cpu_total(self) -> int: ...
+    @property
+    def memory_free(self) -> int: ...
+    @property
+    def memory_total(self) -> int: ...
+    @property
+    def instance_count(self) -> int: ...
 
     def resource_free(self, name: str) -> int:
         """How many of a countable resource are free; 0 where the node has none."""
@@ -149,7 +157,7 @@ class Rejection:
 
     ``nodes`` of them; ``sentence`` gives the amounts at the nearest miss (``needs 512 MiB, at most 300 MiB free``),
     ``nearest`` is that node's index and ``gap`` says how near it is (0 = would fit; the core keeps the smallest of
-    several). ``advice`` is what would have to change (``free 212 MiB of memory on n3, or …``); "" where nothing is known.
+    several). ``advice`` is what would have to change (``free 212 MiB of memory on n3, or …``); "" where unknown.
     """
 
     category: str
@@ -168,8 +176,8 @@ class Verdict:
     ``memory: needs 512 MiB, 300 MiB free``. ``stepwise`` says that a replica placed on one node can change the
     answer for *other* nodes, so that the group must be placed one by one.
 
-    ``summarise(mask)`` is for filters that can tell the reasons of many nodes at once: one Rejection per category over the
-    nodes of ``mask``, all of which this filter rejects. Without it the core asks ``reason`` node by node.
+    ``summarise(mask)`` is for filters that can tell the reasons of many nodes at once: one Rejection per category over
+    the nodes of ``mask``, all of which this filter rejects. Without it the core asks ``reason`` node by node.
     """
 
     passed: BoolArray
@@ -182,8 +190,8 @@ class Verdict:
 class DomainTerm:
     """A part of a score that depends on how many replicas a node's domain (zone, rack, …) holds.
 
-    Node i's score is reduced by ``weight * counts[codes[i]]``, and ``counts[d]`` grows by one with every replica placed in
-    domain d. ``codes`` are 0..len(counts)-1.
+    Node i's score is reduced by ``weight * counts[codes[i]]``, and ``counts[d]`` grows by one with every replica placed
+    in domain d. ``codes`` are 0..len(counts)-1.
     """
 
     codes: IntArray

@@ -1,0 +1,114 @@
+"""A plugin's options: checked by the plugin's own marshmallow schema before it is used, and shown to operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from marshmallow import RAISE, Schema, ValidationError, missing
+
+from newbon_core.hooks.settings import SiteProblem, unknown
+
+WEIGHT = "weight"
+SECRET = "(secret)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionInfo:
+    """One option of a plugin as its schema tells: for ``newbon plugins show``."""
+
+    name: str
+    type: str
+    required: bool
+    default: object = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """``values`` go to the plugin; ``shown`` are JSON values for operators, with secrets hidden."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    shown: Mapping[str, object] = field(default_factory=dict)
+
+
+def load_options(plugin: str, schema: object, table: Mapping[str, object]) -> tuple[Options, list[SiteProblem]]:
+    """Validate ``[plugins.NAME]`` without its ``weight``; every problem is returned, none raised.
+
+    ``schema`` is the plugin's ``OptionsSchema``: a marshmallow Schema class, or None where it takes no options.
+    """
+    where = f"[plugins.{plugin}]"
+    given = {key: value for key, value in table.items() if key != WEIGHT}
+    if schema is None:
+        return Options(), [SiteProblem(f"{where} {key}", "this plugin takes no options") for key in given]
+    if not (isinstance(schema, type) and issubclass(schema, Schema)):
+        return Options(), [SiteProblem(where, f"OptionsSchema is {schema!r}; it must be a marshmallow Schema class")]
+    made = schema(unknown=RAISE)
+    try:
+        values = made.load(given)
+    except ValidationError as error:
+        return Options(), _problems(where, error.messages, made, given)
+    return Options(values=dict(values), shown=_shown(made, values)), []
+
+
+def load_weight(plugin: str, table: Mapping[str, object], scores: bool) -> tuple[float | None, list[SiteProblem]]:
+    """The site's weight for a plugin, None where it names none."""
+    if WEIGHT not in table:
+        return None, []
+    weight = table[WEIGHT]
+    path = f"[plugins.{plugin}] {WEIGHT}"
+    if not scores:
+        return None, [SiteProblem(path, "this plugin gives no scores, so a weight has no meaning")]
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1e9:
+        return None, [SiteProblem(path, f"{weight!r} is not a number from 0 to 1e9")]
+    return float(weight), []
+
+
+def describe_schema(schema: object) -> tuple[OptionInfo, ...]:
+    """The options that a schema takes, in the order of their declaration; none for anything that is no schema."""
+    if not (isinstance(schema, type) and issubclass(schema, Schema)):
+        return ()
+    return tuple(
+        OptionInfo(
+            name=name,
+            type=type(option).__name__.lower(),
+            required=option.required,
+            default=None if option.load_default is missing or callable(option.load_default) else option.load_default,
+            description=str(option.metadata.get("description", "")),
+        )
+        for name, option in schema().load_fields.items()
+    )
+
+
+def _problems(where: str, messages: object, schema: Schema, given: Mapping[str, object]) -> list[SiteProblem]:
+    problems: list[SiteProblem] = []
+    if not isinstance(messages, Mapping):
+        return [SiteProblem(where, text) for text in _texts(messages)]
+    for key, found in messages.items():
+        if key == "_schema":
+            problems += [SiteProblem(where, text) for text in _texts(found)]
+            continue
+        path = f"{where} {key}"
+        option = schema.load_fields.get(key)
+        if option is None:
+            problems.append(SiteProblem(path, unknown("option", key, schema.load_fields)))
+            continue
+        value = "" if option.load_only or key not in given else f" (the value is {given[key]!r})"
+        problems += [SiteProblem(inner, text + value) for inner, text in _flat(path, found)]
+    return problems
+
+
+def _flat(path: str, messages: object) -> list[tuple[str, str]]:
+    if isinstance(messages, Mapping):
+        return [pair for key, inner in messages.items() for pair in _flat(f"{path}.{key}", inner)]
+    return [(path, text) for text in _texts(messages)]
+
+
+def _texts(messages: object) -> list[str]:
+    return [str(text) for text in messages] if isinstance(messages, list) else [str(messages)]
+
+
+def _shown(schema: Schema, values: Mapping[str, object]) -> dict[str, object]:
+    shown: dict[str, object] = dict(schema.dump(values))
+    secret = {name for name, option in schema.load_fields.items() if option.load_only and name in values}
+    return shown | dict.fromkeys(sorted(secret), SECRET)
