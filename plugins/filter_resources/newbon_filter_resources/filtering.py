@@ -5,14 +5,21 @@ What is not reserved is not asked for: a service without ``resources`` fits on a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from newbon_core.hooks import BoolArray, IntArray, NodeTable, PlacementRequest, Rejection, Verdict, hookimpl
 from newbon_core.model import AUTO_HOST_PORT
 from newbon_filter_resources.units import cores, plain, size
+
+
+class Text(Protocol):
+    """Writes an amount for people."""
+
+    def __call__(self, value: int, *, up: bool = False) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,7 @@ class Need:
     category: str
     amount: int
     free: IntArray
-    text: Callable[[int], str]
+    text: Text
     field: str
 
 
@@ -110,7 +117,7 @@ def _short_of(need: Need, slots: IntArray, names: Sequence[str]) -> Rejection:
     most = int(free.max())
     nearest = min(slots[free == most].tolist(), key=names.__getitem__)
     most = max(0, most)
-    missing = need.text(need.amount - most)
+    missing = need.text(need.amount - most, up=True)
     advice = f"free {missing} of {need.category} on {names[nearest]}"
     if most:
         advice += f", or lower {need.field} to {need.text(most)}"
