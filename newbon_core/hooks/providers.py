@@ -151,7 +151,8 @@ class Runtime(Protocol):
     ) -> ExecSession: ...
 
     def events(self) -> Iterator[RuntimeEvent]:
-        """Blocks; ends when the engine goes away."""
+        """Begins with an event without id as soon as nothing can be missed any more; blocks; ends when the engine
+        goes away or after ``close``."""
         ...
 
     def close(self) -> None: ...

@@ -237,11 +237,12 @@ class FakeRuntime:
         return FakeExec(program, echo=list(command) == ["cat"], size=(rows, columns))
 
     def events(self) -> Iterator[RuntimeEvent]:
-        """Blocks; ends when the engine goes away."""
+        """Begins with one that says to look at all; blocks; ends when the engine goes away."""
         self._enter("events", "")
         listener: queue.SimpleQueue[RuntimeEvent | None] = queue.SimpleQueue()
         with self._lock:
             self._listeners.append(listener)
+        yield RuntimeEvent(None, "connected")
         while (event := listener.get()) is not None:
             yield event
 
