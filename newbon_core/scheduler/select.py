@@ -188,7 +188,7 @@ def _choose_by_domains(values: Values, candidates: IntArray, count: int, terms: 
     kinds, combination = np.unique(codes, axis=1, return_inverse=True)
     combination = combination.reshape(-1)
     first = values(0)[candidates]
-    kept = _leading_of_each(first, combination, count)
+    kept = _leading_of_each(first, combination, count + 1)  # one more, for it may be the runner-up
     columns, combination = candidates[kept], combination[kept]
     smallest = int(np.bincount(combination).min())
     depth = min(count, -(-count // (len(kinds[0]) * smallest)) + 1)
@@ -209,11 +209,11 @@ def _choose_by_domains(values: Values, candidates: IntArray, count: int, terms: 
     )
 
 
-def _leading_of_each(first: FloatArray, combination: IntArray, count: int) -> IntArray:
+def _leading_of_each(first: FloatArray, combination: IntArray, number: int) -> IntArray:
     order = np.lexsort((-first, combination))
     sizes = np.bincount(combination)
     place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    kept: IntArray = np.sort(order[place < count])
+    kept: IntArray = np.sort(order[place < number])
     return kept
 
 
