@@ -32,6 +32,7 @@ from newbon_core.schema.problems import Said
 
 HOUR_MS = 3_600_000
 MAX_COUNTABLE = 1_000_000
+MAX_RESOURCES = 64
 _MEANT = {"mem": "memory", "ram": "memory", "cores": "cpu", "limit": "memory_limit", "mem_limit": "memory_limit"}
 
 
@@ -65,6 +66,11 @@ class ResourcesSchema(Strict):
         metadata=meta("Memory above which the instance is killed. Not given: the reservation.", example="512MiB"),
     )
 
+    def accept(self, data: Any) -> Any:
+        if isinstance(data, dict) and len(data) > MAX_RESOURCES:
+            raise ValidationError("")
+        return super().accept(data)
+
     def take_unknown(self, key: object, value: object) -> object:
         slip = _slip(key, self.fields)
         if slip or not isinstance(key, str):
@@ -90,6 +96,8 @@ class ResourcesSchema(Strict):
 
     @validates_schema(skip_on_field_errors=False)
     def _check_others(self, data: dict[Any, Any], **_: Any) -> None:
+        if len(data) > MAX_RESOURCES:
+            raise ValidationError(f"expected at most {MAX_RESOURCES} resources, this has {len(data)}")
         errors: dict[Any, Any] = {}
         for key in data.keys() - self.fields.keys():
             try:

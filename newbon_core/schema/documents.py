@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -71,11 +72,15 @@ def _load(items: list[tuple[int, Any]], host: Installed, source: str, problems: 
     broken = {(problem.index, problem.path) for problem in problems}
     result = LoadResult([], problems, [])
     seen: dict[tuple[str, str], int] = {}
+    unread = 0
     if len(items) > MAX_DOCUMENTS:
         message = f"holds {len(items)} documents: expected at most {MAX_DOCUMENTS}"
         problems.append(Problem(source=source, index=None, path="", message=message))
         items = []
-    for index, raw in items:
+    for position, (index, raw) in enumerate(items):
+        if len(problems) > MAX_PROBLEMS:
+            unread = len(items) - position
+            break
         document, found = _one(index, raw, host, source)
         problems += [problem for problem in found if (problem.index, problem.path) not in broken]
         key = _identity(raw)
@@ -88,7 +93,7 @@ def _load(items: list[tuple[int, Any]], host: Installed, source: str, problems: 
         if document is not None:
             result.documents.append(document)
             _note(document, result.notes)
-    _cut(problems, source)
+    _cut(problems, source, unread)
     return result
 
 
@@ -102,24 +107,25 @@ def _one(index: int, raw: object, host: Installed, source: str) -> tuple[Documen
     try:
         value = schema.load(raw)
     except ValidationError as wrong:
-        found = list(explained(schema, wrong.messages))
+        found = list(islice(explained(schema, wrong.messages), MAX_PROBLEMS + 1))
         found += _findings_besides(schema, raw, [path for path, _ in found], host)
         return None, [_problem(source, index, raw, path, message) for path, message in found]
     problems = []
     if isinstance(value, Service):
         problems = [_problem(source, index, raw, path, message) for path, message in findings(value, host)]
-    return Document(index, str(kind), value.name, value, source), problems
+    return None if problems else Document(index, str(kind), value.name, value, source), problems
 
 
 def _findings_besides(schema: Strict, raw: Raw, wrong: Sequence[Path], host: Installed) -> list[Finding]:
     """What plugins say of the sound rest of a document, so that it is told in the same breath."""
-    rest = dict(raw)
-    for path in wrong:
-        inner = rest.get(path[0]) if path else None
-        if len(path) > 1 and isinstance(inner, dict):
-            rest[path[0]] = {key: value for key, value in inner.items() if key != path[1]}
-        elif path:
-            rest.pop(path[0], None)
+    outer = {path[0] for path in wrong if len(path) == 1 or (path and not isinstance(raw.get(path[0]), dict))}
+    inner = {path[:2] for path in wrong if len(path) > 1}
+    touched = {path[0] for path in inner}
+    rest = {
+        key: {name: item for name, item in value.items() if (key, name) not in inner} if key in touched else value
+        for key, value in raw.items()
+        if key not in outer
+    }
     try:
         value = schema.load({"name": "x", "image": "x", **rest} if schema is SCHEMAS["Service"] else rest)
     except ValidationError:
@@ -217,11 +223,12 @@ def _note(document: Document, notes: list[Problem]) -> None:
             )
 
 
-def _cut(problems: list[Problem], source: str) -> None:
-    more = len(problems) - MAX_PROBLEMS
-    if more > 0:
+def _cut(problems: list[Problem], source: str, unread: int) -> None:
+    if len(problems) > MAX_PROBLEMS:
         del problems[MAX_PROBLEMS:]
-        problems.append(Problem(source=source, index=None, path="", message=f"{more} more problems are not shown"))
+        rest = f"; {unread} documents were not looked at" if unread else ""
+        message = f"has more problems than the {MAX_PROBLEMS} shown{rest}"
+        problems.append(Problem(source=source, index=None, path="", message=message))
 
 
 def _with_lines(result: LoadResult, text: str) -> LoadResult:

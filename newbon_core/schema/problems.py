@@ -12,6 +12,7 @@ from typing import Any
 MAX_VALUE_CHARS = 80
 MAX_PATH_CHARS = 300
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_ODD = re.compile(r"[\s\[\]\"']")
 _SECRET_PART = re.compile(r"env|secret|passw|token|credential", re.IGNORECASE)
 
 Path = tuple[str | int, ...]
@@ -106,7 +107,8 @@ def spelt(path: Sequence[str | int]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += ("." if text else "") + clean(str(part), 60)
+            word = clean(str(part), 60)
+            text += ("." if text else "") + (word if word and not _ODD.search(word) else f'"{word}"')
     return clean(text, MAX_PATH_CHARS)
 
 

@@ -22,6 +22,7 @@ MAX_DEPTH = 32
 MAX_NODES = 200_000
 MAX_ALIASES = 1_000
 MAX_READ_PROBLEMS = 100
+MAX_SURPRISE_CHARS = 200
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
@@ -294,6 +295,8 @@ class Composer:
                 why = "is too large a number"
             elif _NOT_FINITE.fullmatch(text):
                 why = "is not a finite number"
+            elif len(text) > MAX_SURPRISE_CHARS:
+                why = None
             elif _LEADING_ZERO.fullmatch(text):
                 why = (
                     "has a leading zero, which YAML 1.1 reads as octal: write it without the zero, or put it in quotes"

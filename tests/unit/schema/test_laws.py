@@ -1,0 +1,105 @@
+"""Laws that hold for every document, tried on thousands: round trips, agreement of the two paths, no surprise ever."""
+
+import json
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from marshmallow import Schema, ValidationError
+from schema_builders import JUNK, NODES, SERVICES, Host, loaded, mutated
+
+from newbon_core.model import Service
+from newbon_core.schema import dump_node, dump_service, load_documents, parse_documents
+from newbon_core.schema.documents import SCHEMAS
+
+HOST = Host.full()
+some = settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+many = settings(some, max_examples=120)
+
+
+def dumped(value):
+    return dump_service(value) if isinstance(value, Service) else dump_node(value)
+
+
+def told(result):
+    """Everything a caller would show, which must be encodable."""
+    for problem in result.problems:
+        line = str(problem)
+        line.encode("utf-8")
+        assert problem.message
+        assert len(line) < 3_000
+        assert "\n" not in line
+    return result
+
+
+@some
+@given(SERVICES | NODES)
+def test_what_is_loaded_and_dumped_loads_as_the_same_model(document):
+    model = loaded(document)
+    spelt = dumped(model)
+    assert loaded(spelt) == model
+    assert dumped(loaded(spelt)) == spelt
+
+
+@some
+@given(SERVICES | NODES)
+def test_a_dump_is_plain_and_survives_json_and_yaml(document):
+    model = loaded(document)
+    spelt = dumped(model)
+    assert loaded(json.loads(json.dumps(spelt))) == model
+    texts = [yaml.safe_dump(spelt, allow_unicode=True), json.dumps(spelt), yaml.safe_dump([spelt])]
+    for text in texts:
+        result = load_documents(text.encode(), HOST)
+        assert result.ok, [str(problem) for problem in result.problems]
+        assert result.documents[0].value == model
+
+
+@many
+@given(mutated())
+def test_the_quick_path_and_the_explaining_path_agree(document):
+    schema = SCHEMAS.get(document.get("kind")) if isinstance(document.get("kind"), str) else None
+    if schema is None:
+        return
+    quick = slow = None
+    try:
+        quick = schema.accept(document)
+    except ValidationError:
+        pass
+    try:
+        slow = Schema.load(schema, document)
+    except ValidationError as wrong:
+        assert wrong.messages
+    assert quick == slow
+
+
+@many
+@given(mutated())
+def test_a_document_out_of_order_is_accepted_or_refused_with_a_path(document):
+    result = told(parse_documents([document], HOST))
+    if result.ok:
+        model = result.documents[0].value
+        assert loaded(dumped(model)) == model
+    else:
+        assert not result.documents
+        assert all(problem.path for problem in result.problems)
+
+
+@some
+@given(st.lists(JUNK | st.dictionaries(st.sampled_from(["kind", "name", "env", "ports"]), JUNK), max_size=3))
+def test_any_plain_values_give_problems_and_never_an_exception(values):
+    result = told(parse_documents(values, HOST))
+    assert bool(result.problems) == bool(values)
+
+
+@some
+@given(st.binary(max_size=200) | st.text(alphabet="{}[]:-,&*!|>'\"%@`?#~ \n\tab01.<", max_size=60).map(str.encode))
+def test_any_bytes_give_problems_and_never_an_exception(text):
+    assert not told(load_documents(text, HOST)).ok
+
+
+@some
+@given(SERVICES, st.integers(0, 10_000), st.sampled_from(list("{}[]:-,&*!|>'\"\n\t\x00\x85\xa0é0y")), st.booleans())
+def test_a_character_put_into_a_sound_text_never_gives_an_exception(document, at, character, as_json):
+    text = json.dumps(document) if as_json else yaml.safe_dump(document)
+    at %= len(text) + 1
+    told(load_documents((text[:at] + character + text[at:]).encode(), HOST))
