@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 ENVIRONMENT = "NEWBON_CONFIG"
+DEFAULT_NAME = "newbon.toml"
 SYSTEM_FILE = Path("/etc/newbon/newbon.toml")
 _GIB = 2**30
 
@@ -138,7 +139,7 @@ def parse_site(document: Mapping[str, object], path: Path | None = None) -> Site
         tls_key=top.path("tls_key", base),
         nodes=_nodes(top.table("nodes")),
         agent=_agent(top.table("agent")),
-        plugins=_plugins(top.table("plugins")),
+        plugins=_plugins(top.table("plugins"), str(path or DEFAULT_NAME)),
         registries=_registries(top.table("registries"), base),
         path=path,
     )
@@ -146,7 +147,7 @@ def parse_site(document: Mapping[str, object], path: Path | None = None) -> Site
         top.problem("tls_key" if site.tls_key is None else "tls_cert", "is missing; tls_cert and tls_key go together")
     top.finish()
     if problems:
-        raise SiteError(problems, str(path or "the site's file"))
+        raise SiteError(problems, str(path or DEFAULT_NAME))
     return site
 
 
@@ -252,12 +253,13 @@ def _taint(text: str) -> Taint:
     return Taint(key=key, value=value)
 
 
-def _plugins(table: TableReader) -> PluginSettings:
+def _plugins(table: TableReader, source: str) -> PluginSettings:
     settings = PluginSettings(
         enabled=table.maybe_texts("enabled"),
         disabled=table.texts("disabled"),
         order=table.texts("order"),
         tables={name: one.contents() for name, one in table.rest().items()},
+        source=source,
     )
     for name in settings.disabled:
         if name in (settings.enabled or ()):

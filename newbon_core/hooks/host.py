@@ -8,7 +8,7 @@ host down.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from types import MappingProxyType
 from typing import Literal, TypeVar, cast
@@ -62,6 +62,14 @@ class PluginInfo:
     seconds: float = 0.0
     last_error: str = ""
     last_error_at: float | None = None
+
+    def document(self) -> dict[str, object]:
+        """The same as plain JSON values."""
+        return asdict(self)
+
+
+class _WrongOptions(Exception):
+    """The site's options of a plugin are not what its schema allows."""
 
 
 @dataclass(slots=True)
@@ -131,6 +139,18 @@ class PluginHost:
 
         Without ``settings`` all of them are enabled by name, so a score that is off by default is asked too.
         """
+        return cls.of_objects(plugins, settings, budget=budget, timer=timer)
+
+    @classmethod
+    def of_objects(
+        cls,
+        plugins: Mapping[str, object],
+        settings: PluginSettings | None = None,
+        *,
+        budget: FailureBudget | None = None,
+        timer: Timer = DEFAULT_TIMER,
+    ) -> PluginHost:
+        """As ``of``, from a mapping."""
         settings = settings or PluginSettings(enabled=tuple(plugins))
         found = [loader.judge_object(name, plugin, settings) for name, plugin in sorted(plugins.items())]
         return cls(found, settings, budget=budget, timer=timer)
@@ -240,7 +260,7 @@ class PluginHost:
         guest.options, problems = load_options(name, schema, table)
         weight, wrong = load_weight(name, table, "newbon_score_nodes" in hooks)
         if problems or wrong:
-            raise SiteError([*problems, *wrong])
+            raise _WrongOptions("; ".join(str(problem) for problem in (*problems, *wrong)))
         weight = self._weight(name, plugin, hooks, weight)
         guest.info = replace(guest.info, options=guest.options.shown, weight=weight)
         if weight == 0 and "newbon_filter_nodes" not in hooks and not set(hooks) & PROVIDER_HOOKS.keys():
@@ -322,7 +342,7 @@ class PluginHost:
         )
 
 
-_OWN_WORDS = (adapt.NotAPlugin, WrongProvider, SiteError)
+_OWN_WORDS = (adapt.NotAPlugin, WrongProvider, _WrongOptions)
 """Errors whose text already is a sentence of ours; of others, the type is told too."""
 
 
@@ -341,7 +361,7 @@ def _refuse_unknown_names(settings: PluginSettings, installed: set[str]) -> None
         SiteProblem(path, _not_installed(name, installed)) for path, name in settings.named() if name not in installed
     ]
     if problems:
-        raise SiteError(problems)
+        raise SiteError(problems, settings.source)
 
 
 def _not_installed(name: str, installed: set[str]) -> str:

@@ -73,11 +73,17 @@ def describe_schema(schema: object) -> tuple[OptionInfo, ...]:
             name=name,
             type=type(option).__name__.lower(),
             required=option.required,
-            default=None if option.load_default is missing or callable(option.load_default) else option.load_default,
+            default=_plain_default(option.load_default),
             description=str(option.metadata.get("description", "")),
         )
         for name, option in schema().load_fields.items()
     )
+
+
+def _plain_default(default: object) -> object:
+    if default is missing or default is None or callable(default):
+        return None
+    return default if isinstance(default, (bool, int, float, str, list, dict)) else str(default)
 
 
 def _problems(where: str, messages: object, schema: Schema, given: Mapping[str, object]) -> list[SiteProblem]:

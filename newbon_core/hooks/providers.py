@@ -160,10 +160,7 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeType:
-    """``create(options)`` makes the runtime of a node from the plugin's options.
-
-    ``container_schema`` is for the ``runtime_options`` of a service.
-    """
+    """``create(options)`` makes a node's runtime; ``container_schema`` is for a service's ``runtime_options``."""
 
     name: str
     create: Callable[[Mapping[str, object]], Runtime]

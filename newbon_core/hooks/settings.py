@@ -16,13 +16,14 @@ class PluginSettings:
 
     ``enabled`` None enables whatever is installed; a tuple enables those and nothing else. ``order`` names the plugins
     that are asked first, in that order; the others follow by name. ``tables`` holds ``[plugins.NAME]``: the key
-    ``weight`` is the core's, everything else are the plugin's own options.
+    ``weight`` is the core's, everything else are the plugin's own options. ``source`` is the file, for messages.
     """
 
     enabled: tuple[str, ...] | None = None
     disabled: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     tables: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    source: str = "newbon.toml"
 
     def named(self) -> Iterable[tuple[str, str]]:
         """Every place that names a plugin, as (path in the file, plugin name)."""
@@ -45,7 +46,7 @@ class SiteProblem:
 class SiteError(Exception):
     """The site's file cannot be used. ``problems`` are all that was found, in the order of the file's sections."""
 
-    def __init__(self, problems: Sequence[SiteProblem], source: str = "the site's file") -> None:
+    def __init__(self, problems: Sequence[SiteProblem], source: str = "newbon.toml") -> None:
         self.problems = tuple(problems)
         self.source = source
         super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))

@@ -55,7 +55,9 @@ def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict 
 def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores | FloatArray | None:
     """Give every node a finite number, higher is better; the core normalises and weighs with the site's weights.
 
-    None means that the score has nothing to say about this request.
+    None means that the score has nothing to say about this request. The weight is that of the site's file, else the
+    plugin's ``DEFAULT_WEIGHT``, else 1; with ``DEFAULT_WEIGHT = 0`` the score is off until a site enables it by name or
+    gives it a weight.
 
     *Called from*: the scheduler, as ``newbon_filter_nodes``.
     *May block*: no.
