@@ -35,7 +35,8 @@ class Index:
     ``nodes`` are those that have to be planned anew, in the order in which they changed.
     """
 
-    def __init__(self, cache: Cache, table: Table) -> None:
+    def __init__(self, cache: Cache, table: Table, zone_label: str) -> None:
+        self._zone_label = zone_label
         self._cache = cache
         self._table = table
         self._noted: deque[ObjectChange] = deque()
@@ -185,7 +186,7 @@ class Index:
             self._table.remove_node(name)
         else:
             self._table.upsert_node(stored.value, status.value if status is not None else None)
-            zone = zone_of(stored.value, status.value if status is not None else None)
+            zone = zone_of(stored.value, status.value if status is not None else None, self._zone_label)
             self.zones[name] = zone
             self.zone_members.setdefault(zone, {})[name] = None
             if stored.value.state is NodeState.READY:

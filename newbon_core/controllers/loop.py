@@ -52,7 +52,7 @@ class ControlLoop:
         self._fence = fence
         self._new_id = new_id
         self._placing = Placing(cache, scheduler, new_uid)
-        self._index = Index(cache, scheduler.table)
+        self._index = Index(cache, scheduler.table, settings.zone_label)
         self._timers: list[tuple[float, str, str]] = []
         self._nodes = NodesController(
             cache, fleet, self._index, settings, lambda at, name: self._wake_at(at, "node", name)

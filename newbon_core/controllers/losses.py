@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from newbon_core.controllers.settings import ControlSettings
 from newbon_core.model import Node, NodeState, NodeStatus, labels_of
 
-ZONE = "zone"
 REMOVED = "\0removed"
 """Stands for the zone of nodes that were deleted."""
 
 
-def zone_of(node: Node, status: NodeStatus | None) -> str:
+def zone_of(node: Node, status: NodeStatus | None, label: str) -> str:
     """The node's zone; nodes without the label form one zone."""
-    return labels_of(node, status).get(ZONE, "")
+    return labels_of(node, status).get(label, "")
 
 
 @dataclass(slots=True)
 class Pace:
-    """How many replacements a zone may begin: one second's worth at once, then ``per_s``."""
+    """How many replacements a zone may begin: one second's worth (one at least) at once, then ``per_s``."""
 
     per_s: float
     tokens: float
@@ -28,7 +27,7 @@ class Pace:
 
     def take(self, wanted: int, now: float) -> int:
         """As many of ``wanted`` as may begin now."""
-        self.tokens = min(self.per_s, self.tokens + max(0.0, now - self.at) * self.per_s)
+        self.tokens = min(max(1.0, self.per_s), self.tokens + max(0.0, now - self.at) * self.per_s)
         self.at = now
         granted = min(wanted, int(self.tokens))
         self.tokens -= granted
@@ -37,7 +36,7 @@ class Pace:
 
 def is_paced(silent: int, total: int, settings: ControlSettings) -> bool:
     """True where so many nodes of a zone fell silent together that their instances are to be replaced slowly."""
-    return total >= settings.pace_min_nodes and silent > settings.pace_share * total
+    return total >= settings.pace_min_nodes and silent > settings.pace_above * total
 
 
 def is_silent(node: Node, heard_at: float | None, base: float, now: float, settings: ControlSettings) -> bool:

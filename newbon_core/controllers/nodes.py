@@ -161,7 +161,7 @@ class NodesController:
             members = self._index.zone_members.get(zone, {})
             silent = sum(self._silent(name, now) for name in members)
             if is_paced(silent, len(members), self._settings):
-                paces[zone] = self._paces.get(zone) or Pace(rate, rate, now)
+                paces[zone] = self._paces.get(zone) or Pace(rate, max(1.0, rate), now)
         self._paces = paces
         return paces
 
