@@ -90,7 +90,11 @@ class RegistryConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """The whole file, every default filled in. ``path`` is None where no file was read; ``registries`` is by host."""
+    """The whole file, every default filled in.
+
+    ``[server]`` of the file holds ``listen``, ``data_dir``, ``tls_cert`` and ``tls_key``; the other fields are tables of
+    their own name. ``path`` is None where no file was read; ``registries`` is by host.
+    """
 
     listen: str = "127.0.0.1:7800"
     data_dir: Path
@@ -131,12 +135,13 @@ def parse_site(document: Mapping[str, object], path: Path | None = None) -> Site
     problems: list[SiteProblem] = []
     base = Path.cwd() if path is None else path.parent.absolute()
     top = TableReader(document, "", problems)
+    server = top.table("server")
     site = Site(
-        listen=_listen(top),
-        data_dir=top.path("data_dir", base) or default_data_dir(),
+        listen=_listen(server),
+        data_dir=server.path("data_dir", base) or default_data_dir(),
         store=_store(top.table("store"), base),
-        tls_cert=top.path("tls_cert", base),
-        tls_key=top.path("tls_key", base),
+        tls_cert=server.path("tls_cert", base),
+        tls_key=server.path("tls_key", base),
         nodes=_nodes(top.table("nodes")),
         agent=_agent(top.table("agent")),
         plugins=_plugins(top.table("plugins"), str(path or DEFAULT_NAME)),
@@ -144,7 +149,9 @@ def parse_site(document: Mapping[str, object], path: Path | None = None) -> Site
         path=path,
     )
     if (site.tls_cert is None) != (site.tls_key is None):
-        top.problem("tls_key" if site.tls_key is None else "tls_cert", "is missing; tls_cert and tls_key go together")
+        missing = "tls_key" if site.tls_key is None else "tls_cert"
+        server.problem(missing, "is missing; tls_cert and tls_key go together")
+    server.finish()
     top.finish()
     if problems:
         raise SiteError(problems, str(path or DEFAULT_NAME))
@@ -179,12 +186,12 @@ def split_listen(listen: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _listen(top: TableReader) -> str:
-    listen = top.text("listen", "127.0.0.1:7800")
+def _listen(server: TableReader) -> str:
+    listen = server.text("listen", "127.0.0.1:7800")
     try:
         split_listen(listen)
     except ValueError as error:
-        top.problem("listen", str(error))
+        server.problem("listen", str(error))
     return listen
 
 
