@@ -1,4 +1,4 @@
-"""Real Newbon processes to test against: a server that can be killed and started again, and a whole cluster on a testbed."""
+"""Real Newbon processes to test against: a server that can be killed, and a whole cluster on a testbed."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ class RealCluster:
     def wait_running(
         self, service: str, count: int, within_s: float = 60, *, nodes: Sequence[str] | None = None
     ) -> list[InstanceView]:
-        """Wait until exactly ``count`` instances run (on ``nodes`` alone, if given). Raises TimeoutError with all logs."""
+        """Wait until exactly ``count`` instances run (on ``nodes`` alone, if given). TimeoutError holds the logs."""
 
         def settled() -> list[InstanceView]:
             found = self.running(service)
