@@ -92,8 +92,8 @@ class RegistryConfig:
 class Site:
     """The whole file, every default filled in.
 
-    ``[server]`` of the file holds ``listen``, ``data_dir``, ``tls_cert`` and ``tls_key``; the other fields are tables of
-    their own name. ``path`` is None where no file was read; ``registries`` is by host.
+    ``[server]`` of the file holds ``listen``, ``data_dir``, ``tls_cert`` and ``tls_key``; the other fields are tables
+    of their own name. ``path`` is None where no file was read; ``registries`` is by host.
     """
 
     listen: str = "127.0.0.1:7800"
