@@ -19,7 +19,7 @@ from newbon_filter_resources.units import cores, plain, size
 class Text(Protocol):
     """Writes an amount for people."""
 
-    def __call__(self, value: int, *, up: bool = False) -> str: ...
+    def __call__(self, value: int, /, *, up: bool = False) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from newbon_core.hooks import (
     DomainTerm,
+    FloatArray,
     IntArray,
     NodeTable,
     PlacementRequest,
@@ -42,7 +43,7 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores:
     # One step of a level outweighs all that the levels below it can differ by.
     base = _power_above(held + request.count)
     unit = base ** max(0, len(levels) - 1)
-    values = nodes.instance_count * -_PER_INSTANCE
+    values: FloatArray = nodes.instance_count * np.float64(-_PER_INSTANCE)
     terms: list[DomainTerm] = []
     outer: IntArray | None = None
     for place, level in enumerate(levels):
@@ -52,7 +53,7 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores:
                 values -= counts * weight
         elif nodes.added == 0:
             outer, size = _domains(level, outer, nodes)
-            terms.append(DomainTerm(outer, np.bincount(outer, weights=counts, minlength=size), weight))
+            terms.append(DomainTerm(outer, _held(outer, counts, size), weight))
     failures = nodes.failures_of(request.service)
     if failures.any():
         values -= failures * (2.0 * unit * base)
@@ -78,3 +79,8 @@ def _domains(level: str, outer: IntArray | None, nodes: NodeTable) -> tuple[IntA
         return codes, size
     found, inner = np.unique(outer * size + codes, return_inverse=True)
     return inner.reshape(-1), len(found)
+
+
+def _held(codes: IntArray, counts: IntArray, size: int) -> FloatArray:
+    """Replicas by domain."""
+    return np.bincount(codes, weights=counts, minlength=size).astype(np.float64)
