@@ -7,9 +7,9 @@ is adapted to the vector hooks here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pluggy
@@ -47,6 +47,20 @@ def hooks_of(plugin: object, manager: pluggy.PluginManager) -> list[str]:
     return [opts.get("specname") or name for name, opts in named if opts is not None]
 
 
+class Hooks:
+    """An object with just these members. pluggy refuses two plugins that are equal (one module under two names, two
+    dataclasses of the same values), and this is equal to nothing but itself."""
+
+    def __init__(self, members: Mapping[str, object]) -> None:
+        vars(self).update(members)
+
+
+def only_hooks(plugin: object, manager: pluggy.PluginManager) -> Hooks:
+    """The marked hooks of a plugin, to be registered."""
+    names = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
+    return Hooks({name: getattr(plugin, name) for name in names})
+
+
 def adapt(found: object) -> object:
     """The object to register for what an entry point named. Raises NotAPlugin, and whatever a constructor raises."""
     if inspect.isclass(found):
@@ -67,7 +81,7 @@ def adapt(found: object) -> object:
     for name in dir(found):
         if name.startswith(PROJECT) or name in ("OptionsSchema", "DEFAULT_WEIGHT"):
             members.setdefault(name, getattr(found, name))
-    return SimpleNamespace(**members)
+    return Hooks(members)
 
 
 def faults(plugin: object, manager: pluggy.PluginManager) -> list[str]:

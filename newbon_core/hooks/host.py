@@ -267,7 +267,7 @@ class PluginHost:
             reason = f"its weight is 0; [plugins.{name}] weight = 1 turns it on"
             guest.info = replace(guest.info, status="disabled", reason=reason)
             return
-        self._manager.register(plugin, name)
+        self._manager.register(adapt.only_hooks(plugin, self._manager), name)
         self._call(name, "newbon_configure", options=dict(guest.options.values))
         self._collect(guest, hooks)
 

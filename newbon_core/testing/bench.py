@@ -45,10 +45,13 @@ def make_request(
     now: float = 1_000.0,
     resources: Resources | None = None,
     ports: Sequence[Port] = (),
+    env: Mapping[str, str] | None = None,
     schedule: Schedule | None = None,
 ) -> PlacementRequest:
     """A request for replicas of a service that has nothing but what is named here."""
-    container = ContainerSpec(image="example/web:1", resources=resources or Resources(), ports=tuple(ports))
+    container = ContainerSpec(
+        image="example/web:1", env=env or {}, resources=resources or Resources(), ports=tuple(ports)
+    )
     return PlacementRequest(
         service=service, revision=1, container=container, schedule=schedule or Schedule(), count=count, now=now
     )

@@ -1,0 +1,34 @@
+"""docs/plugins.md does what it says: its files are written out and its own tests are run, in a Python of their own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "plugins.md"
+
+
+def files_of_the_page() -> dict[str, str]:
+    """Every code block that begins with a comment that is a file's name."""
+    blocks = re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return dict(blocks)
+
+
+def test_the_tutorials_own_tests_pass(tmp_path):
+    for name, text in files_of_the_page().items():
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_acme.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+def test_the_tutorials_entry_point_names_what_it_defines(tmp_path):
+    files = files_of_the_page()
+    (group,) = tomllib.loads(files["pyproject.toml"])["project"]["entry-points"].values()
+    for target in group.values():
+        module, _, attribute = target.partition(":")
+        assert f"class {attribute}(" in files[f"{module}.py"]
