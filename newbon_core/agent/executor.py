@@ -175,7 +175,7 @@ class Executor:
         unit = self._units.get(uid)
         return (unit.runtime, unit.container) if unit is not None and unit.container is not None else None
 
-    # --- the step -----------------------------------------------------------------------------------------------------
+    # --- the step ---------------------------------------------------------------------------------------------------
 
     def step(self, now: float) -> float | None:
         """Digest what came in, submit what comes next. Returns when it wants to be called though nothing happens."""
@@ -225,7 +225,7 @@ class Executor:
                 del self._units[uid]
                 self._reported.pop(uid, None)
 
-    # --- results ------------------------------------------------------------------------------------------------------
+    # --- results ----------------------------------------------------------------------------------------------------
 
     def _digest(self, now: float) -> None:
         for pull, message in self._progress:

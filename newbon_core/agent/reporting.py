@@ -75,6 +75,10 @@ class Reporter:
         self._full_wanted = True
         self._failures += 1
 
+    def reconnected(self) -> None:
+        """The server may be another, or have lost what it knew: tell everything."""
+        self._full_wanted = True
+
     def _collect(self) -> None:
         for status in self._executor.take_changed():
             self._unsent[status.uid] = status
