@@ -73,8 +73,10 @@ def detail_of(item: Object) -> str:
     state = item.get("state")
     if state == "pending":
         return str(item.get("waiting") or item.get("reason") or "")
-    ended = exit_text(item)
-    parts = [ended, str(item.get("message") or "")]
+    ended, message = exit_text(item), str(item.get("message") or "")
+    if "memory" in message.lower():
+        ended = ended.removesuffix("out of memory").removesuffix(", ")
+    parts = [ended, message]
     if state in ("stopping", "stopped", "lost"):
         parts.append(str(item.get("reason") or ""))
     return "; ".join(dict.fromkeys(part for part in parts if part))

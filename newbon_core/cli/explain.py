@@ -43,8 +43,9 @@ def explain(session: Session, words: tuple[str, ...], everything: bool, output: 
         click.echo(out.paint(f"Where the next instance of {item['name']} would go", "bold"))
     nodes = answer.get("nodes", [])
     limit = None if everything else MAX_NODES
-    _passed(session, [node for node in nodes if node["passed"]], limit)
-    _rejected(session, [node for node in nodes if not node["passed"]], limit)
+    width = max((len(one_line(node["node"])) for node in nodes), default=4)
+    _passed(session, [node for node in nodes if node["passed"]], limit, width)
+    _rejected(session, [node for node in nodes if not node["passed"]], limit, width)
     if not nodes:
         click.echo("there are no nodes")
     for line in answer.get("advice") or []:
@@ -67,12 +68,12 @@ def _kept(item: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     click.echo(f"\n{out.paint('How the nodes would be judged now', 'bold')}")
 
 
-def _passed(session: Session, nodes: list[Any], limit: int | None) -> None:
+def _passed(session: Session, nodes: list[Any], limit: int | None, width: int) -> None:
     if not nodes:
         return
     nodes = sorted(nodes, key=lambda node: (-(node.get("total") or 0.0), natural_key(node["node"])))
     plugins = list(dict.fromkeys(score["plugin"] for node in nodes for score in node.get("scores", [])))
-    columns = [Column("NODE"), Column("VERDICT")]
+    columns = [Column("NODE".ljust(width)), Column("VERDICT".ljust(len("rejected")))]
     columns += [Column(plugin.removeprefix("score_").upper(), right=True) for plugin in plugins]
     columns.append(Column("TOTAL", right=True))
     rows: list[Row] = []
@@ -91,12 +92,12 @@ def score_text(score: Mapping[str, Any] | None) -> str:
     return f"{score['normalised']:.3f} x {score['weight']:g}" if score else "-"
 
 
-def _rejected(session: Session, nodes: Sequence[Any], limit: int | None) -> None:
+def _rejected(session: Session, nodes: Sequence[Any], limit: int | None, width: int) -> None:
     if not nodes:
         return
     nodes = sorted(nodes, key=lambda node: natural_key(node["node"]))
     shown = nodes[:limit]
-    width = max(len(one_line(node["node"])) for node in shown)
+    width = max(width, len("NODE"))
     for node in shown:
         # Reasons are wrapped, never cut: their amounts are what the user came for.
         head = f"{one_line(node['node']).ljust(width)}{_COLUMN_GAP}{out.paint('rejected', 'red')}{_COLUMN_GAP}"

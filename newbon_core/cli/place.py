@@ -33,14 +33,17 @@ def find_place(config: str | None) -> Place:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return _judged(path)
-    listen, data_dir = document.get("listen", DEFAULT_LISTEN), document.get("data_dir")
+    table = document.get("server", {})
+    if not isinstance(table, dict):
+        return _judged(path)
+    listen, data_dir = table.get("listen", DEFAULT_LISTEN), table.get("data_dir")
     if not isinstance(listen, str) or not listen.rpartition(":")[2].isdigit():
         return _judged(path)
     if data_dir is not None and not isinstance(data_dir, str):
         return _judged(path)
     base = path.parent.absolute()
     folder = default_data_dir() if data_dir is None else base / Path(data_dir).expanduser()
-    return Place(listen, folder, tls=document.get("tls_cert") is not None)
+    return Place(listen, folder, tls=table.get("tls_cert") is not None)
 
 
 def default_data_dir() -> Path:

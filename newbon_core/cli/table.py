@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 GAP = 2
-_LEAST = 8
+_LEAST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +46,52 @@ def plain_lines(columns: Sequence[Column], rows: Sequence[Row], *, head: bool = 
 
 
 def rich_table(columns: Sequence[Column], rows: Sequence[Row], width: int) -> RenderableType:
-    """The table as a rich renderable no wider than ``width``; cells that do not fit end in an ellipsis."""
+    """The table as a rich renderable no wider than ``width``.
+
+    Flexible columns are cut first, with an ellipsis. What still does not fit goes into a second table below that begins
+    with the same first column, so that nothing is lost.
+    """
     from rich.console import Group
 
     cells = [[_cell(cell) for cell in row] for row in rows]
     texts = [[column.title for column in columns], *[[cell.text for cell in row] for row in cells]]
     widths = fit(_natural(columns, texts), columns, width)
-    lines = [_rich_line(columns, widths, [Cell(column.title, "bold") for column in columns])]
-    lines += [_rich_line(columns, widths, row) for row in cells]
+    lines: list[Text] = []
+    for chunk in split(widths, width):
+        shown = [columns[i] for i in chunk]
+        room = [widths[i] for i in chunk]
+        if lines:
+            lines.append(_rich_line([], [], []))
+        lines.append(_rich_line(shown, room, [Cell(column.title, "bold") for column in shown]))
+        lines += [_rich_line(shown, room, [row[i] for i in chunk]) for row in cells]
     return Group(*lines)
 
 
 def fit(widths: Sequence[int], columns: Sequence[Column], available: int) -> list[int]:
-    """Widths that fit: flexible columns give way first, widest first, then the others."""
-    fitted = list(widths)
-    for candidates in ([i for i, c in enumerate(columns) if c.flex], list(range(len(columns)))):
-        excess = sum(fitted) + GAP * (len(fitted) - 1) - available
-        while excess > 0:
-            widest = max(candidates, key=lambda i: fitted[i] - max(_LEAST, len(columns[i].title)), default=None)
-            if widest is None or fitted[widest] <= max(_LEAST, len(columns[widest].title)):
-                break
-            fitted[widest] -= 1
-            excess -= 1
+    """Widths that fit, as far as flexible columns can give way, the widest first; no column is wider than the line."""
+    fitted = [min(width, available) for width in widths]
+    flexible = [i for i, column in enumerate(columns) if column.flex]
+    excess = sum(fitted) + GAP * (len(fitted) - 1) - available
+    while excess > 0:
+        widest = max(flexible, key=lambda i: fitted[i], default=None)
+        if widest is None or fitted[widest] <= _LEAST:
+            break
+        fitted[widest] -= 1
+        excess -= 1
     return fitted
+
+
+def split(widths: Sequence[int], available: int) -> list[list[int]]:
+    """Indexes of columns for each table: all in one where they fit, else the first column begins each of several."""
+    chunks: list[list[int]] = [[0]] if widths else [[]]
+    used = widths[0] if widths else 0
+    for i in range(1, len(widths)):
+        if used + GAP + widths[i] > available and len(chunks[-1]) > 1:
+            chunks.append([0])
+            used = widths[0]
+        chunks[-1].append(i)
+        used += GAP + widths[i]
+    return chunks
 
 
 def _cell(cell: Cell | str) -> Cell:
@@ -110,4 +133,5 @@ def _rich_line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[C
         line.append_text(text)
         if i < len(columns) - 1:
             line.append(" " * (GAP + (0 if column.right else missing)))
+    line.rstrip()
     return line
