@@ -33,7 +33,7 @@ class TransactionTooLarge(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class KeyValue:
-    """One key as it stands. Revisions are global; ``create_revision`` tells a key apart from an earlier one of its name."""
+    """One key as it stands; ``create_revision`` tells it apart from an earlier one of its name."""
 
     key: str
     value: bytes
@@ -121,9 +121,7 @@ class Store(Protocol):
         """Every key under ``prefix``, sorted, and the revision at which this was the whole truth."""
         ...
 
-    def txn(
-        self, compares: Sequence[Compare], puts: Sequence[Put], deletes: Sequence[str] = ()
-    ) -> TxnResult:
+    def txn(self, compares: Sequence[Compare], puts: Sequence[Put], deletes: Sequence[str] = ()) -> TxnResult:
         """Write all of it if every compare holds, else nothing. What it acknowledged is durable.
 
         A key may occur once among puts and deletes. Deleting an absent key is allowed.
