@@ -13,7 +13,18 @@ from newbon_core.model import Service
 from newbon_core.schema.fields import Strict
 from newbon_core.schema.node import NodePatch, NodeSchema
 from newbon_core.schema.plugins import Finding, Installed, findings, flatten
-from newbon_core.schema.problems import Path, Problem, Said, is_secret, listed, nearest, shortened, spelt, value_at
+from newbon_core.schema.problems import (
+    Path,
+    Problem,
+    Said,
+    clean,
+    is_secret,
+    listed,
+    nearest,
+    shortened,
+    spelt,
+    value_at,
+)
 from newbon_core.schema.reader import MAX_BYTES, ReadResult, lines_of, read
 from newbon_core.schema.service import ServiceSchema
 
@@ -60,7 +71,7 @@ def load_documents(text: bytes, host: Installed, source: str = "input", *, limit
     result = _load(raw.documents, host, source, _read_problems(raw, source))
     if not result.problems and not raw.documents:
         result.problems.append(Problem(source=source, index=None, path="", message="holds no document"))
-    return result if result.ok and not result.notes else _with_lines(result, raw.text)
+    return result if (result.ok and not result.notes) or not raw.text else _with_lines(result, raw.text)
 
 
 def parse_documents(documents: Sequence[object], host: Installed, source: str = "request") -> LoadResult:
@@ -165,16 +176,18 @@ def _schema_at(schema: Strict, path: Path) -> Strict | None:
 
 def _problem(source: str, index: int, raw: object, path: Path, message: str) -> Problem:
     present, value = value_at(raw, path)
+    near = message.nearest if isinstance(message, Said) else None
+    hidden = is_secret(path) or (near is not None and is_secret((near,)))
     kind, name = (raw.get("kind"), raw.get("name")) if isinstance(raw, dict) else (None, None)
     return Problem(
         source=source,
         index=index,
         path=spelt(path),
         message=message,
-        value=shortened(value) if present and path and not is_secret(path) else None,
-        nearest=message.nearest if isinstance(message, Said) else None,
-        kind=spelt((kind,)) if isinstance(kind, str) else None,
-        name=spelt((name,)) if isinstance(name, str) else None,
+        value=shortened(value) if present and path and not hidden else None,
+        nearest=near,
+        kind=clean(kind, 60) if isinstance(kind, str) else None,
+        name=clean(name, 60) if isinstance(name, str) else None,
     )
 
 

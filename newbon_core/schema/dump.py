@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import yaml
 
 from newbon_core.model import (
     AUTO_HOST_PORT,
@@ -22,6 +24,7 @@ from newbon_core.model import (
     Update,
 )
 from newbon_core.schema.node import NodePatch
+from newbon_core.schema.reader import resolve
 from newbon_core.schema.units import format_cpu, format_duration, format_memory
 
 Plain = dict[str, Any]
@@ -78,6 +81,34 @@ def dump_node(patch: NodePatch) -> Plain:
     if patch.cordoned is not None:
         document["cordoned"] = patch.cordoned
     return document
+
+
+def dump_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
+    """Documents as YAML that ``load_documents`` reads back as they are.
+
+    PyYAML's own dump leaves text unquoted that other readers take for a number (``08``, ``1e3``).
+    """
+    return yaml.dump_all(
+        (dict(document) for document in documents),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=120,
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  PyYAML's signature
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    value, why = resolve(text, as_key=True)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if why is None and value == text else "'")
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def dump_resources(resources: Resources) -> Plain:

@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
-from newbon_core.schema.problems import Path, clean, is_secret, shortened, spelt
+from newbon_core.schema.problems import Path, clean, is_secret, shortened
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 MAX_ALIASES = 1_000
 MAX_READ_PROBLEMS = 100
 MAX_SURPRISE_CHARS = 200
@@ -141,6 +141,45 @@ def _too_much(value: object) -> bool:
                 below.extend(item)
         level = below
     return False
+
+
+def resolve(text: str, as_key: bool = False) -> tuple[object, str | None]:
+    """An unquoted scalar by the YAML 1.2 core schema; where 1.1 would read it otherwise, the text and what is wrong."""
+    if text in _BOOLEANS:
+        return _BOOLEANS[text], None
+    if text in _NULLS:
+        return None, None
+    if text[0] in _NUMBER_START:
+        return _number(text)
+    why = None
+    if _WORD_BOOLEANS.fullmatch(text):
+        meant = "true" if text.lower() in ("yes", "on") else "false"
+        why = f"is {meant} for YAML 1.1 and text for 1.2: write {meant}, or put it in quotes"
+    elif text == "<<" and as_key:
+        why = "merge keys (<<) are not supported: repeat the fields"
+    return text, why
+
+
+def _number(text: str) -> tuple[object, str | None]:
+    if _INTEGER.fullmatch(text):
+        return (int(text, 16) if text.startswith("0x") else int(text)), None
+    why = None
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        if abs(number) < float("inf"):
+            return number, None
+        why = "is too large a number"
+    elif _NOT_FINITE.fullmatch(text):
+        why = "is not a finite number"
+    elif len(text) > MAX_SURPRISE_CHARS:
+        why = None
+    elif _LEADING_ZERO.fullmatch(text):
+        why = "has a leading zero, which YAML 1.1 reads as octal: write it without the zero, or put it in quotes"
+    elif _BASE_SIXTY.fullmatch(text):
+        why = "is a number of base 60 for YAML 1.1: put it in quotes"
+    elif _UNDERSCORED.fullmatch(text):
+        why = "is a number for YAML 1.1 and text for 1.2: write it without '_', or put it in quotes"
+    return text, why
 
 
 class _Frame:
@@ -278,41 +317,10 @@ class Composer:
             self._add(value, 1)
 
     def _plain(self, event: Any, as_key: bool) -> object:
-        """An unquoted scalar by the YAML 1.2 core schema; where 1.1 would read it otherwise, a problem and the text."""
-        text: str = event.value
-        if text in _BOOLEANS:
-            return _BOOLEANS[text]
-        if text in _NULLS:
-            return None
-        why = None
-        if text[0] in _NUMBER_START:
-            if _INTEGER.fullmatch(text):
-                return int(text, 16) if text.startswith("0x") else int(text)
-            if _FLOAT.fullmatch(text):
-                number = float(text)
-                if abs(number) < float("inf"):
-                    return number
-                why = "is too large a number"
-            elif _NOT_FINITE.fullmatch(text):
-                why = "is not a finite number"
-            elif len(text) > MAX_SURPRISE_CHARS:
-                why = None
-            elif _LEADING_ZERO.fullmatch(text):
-                why = (
-                    "has a leading zero, which YAML 1.1 reads as octal: write it without the zero, or put it in quotes"
-                )
-            elif _BASE_SIXTY.fullmatch(text):
-                why = "is a number of base 60 for YAML 1.1: put it in quotes"
-            elif _UNDERSCORED.fullmatch(text):
-                why = "is a number for YAML 1.1 and text for 1.2: write it without '_', or put it in quotes"
-        elif _WORD_BOOLEANS.fullmatch(text):
-            meant = "true" if text.lower() in ("yes", "on") else "false"
-            why = f"is {meant} for YAML 1.1 and text for 1.2: write {meant}, or put it in quotes"
-        elif text == "<<" and as_key:
-            why = "merge keys (<<) are not supported: repeat the fields"
+        value, why = resolve(event.value, as_key)
         if why is not None:
-            self._problem(event, why, text)
-        return text
+            self._problem(event, why, event.value)
+        return value
 
     def _key(self, event: Any, key: object) -> None:
         frame = self.stack[-1]
@@ -361,6 +369,3 @@ def lines_of(text: str) -> dict[tuple[int, Path], int]:
     except _Stop:
         return lines
     return lines
-
-
-__all__ = ["MAX_BYTES", "ReadProblem", "ReadResult", "lines_of", "read", "spelt"]

@@ -48,7 +48,9 @@ class ServiceSchema(Strict):
         grammar.check_service_name,
         "the service's name",
         required=True,
-        metadata=meta("A DNS label of at most 56 characters; instances are called <name>-<number>.", example="web"),
+        metadata=meta(
+            "A DNS label of at most 56 characters; instances are called web-0, web-1 and so on.", example="web"
+        ),
     )
     labels = Pairs(
         grammar.check_label_key,

@@ -19,11 +19,13 @@ CPU_EXPECTED = "cores, such as 0.5, 2 or 500m (thousandths of a core)"
 MEMORY_EXPECTED = "an amount of memory with its unit, such as 256MiB, 1GiB or 512M, or a whole number of bytes"
 PERCENT_EXPECTED = "a percentage, such as 70%"
 
-_DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?")
+_DURATION = re.compile(
+    r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)s)?(?:([0-9]{1,9})ms)?"
+)
 _DURATION_MS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
-_AMOUNT = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?([A-Za-z]*)")
-_CPU = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(m?)")
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,3})?) ?%")
+_AMOUNT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
+_CPU = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(m?)")
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?%")
 
 _BINARY = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50}
 _DECIMAL = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15}
@@ -41,7 +43,7 @@ def parse_duration_ms(text: str) -> int:
     """``1m30s`` -> 90,000. Units in falling order, each once; never finer than a millisecond."""
     found = _DURATION.fullmatch(text)
     if not text or found is None:
-        if re.fullmatch(r"\d+(\.\d+)?", text):
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
             raise ValueError(f"the unit is missing: expected {DURATION_EXPECTED}")
         raise ValueError(f"expected {DURATION_EXPECTED}")
     total = Fraction(0)
