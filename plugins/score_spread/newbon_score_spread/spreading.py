@@ -38,6 +38,8 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores:
     """0 for a node in empty domains, less for every replica that its domains hold."""
     levels = tuple(dict.fromkeys(request.schedule.spread))
     counts = nodes.count_of(request.service)
+    if not len(nodes):
+        return Scores(np.zeros(0))
     present = bool(counts.any())
     held = int(counts.sum()) - nodes.added * len(nodes) if present else 0
     # One step of a level outweighs all that the levels below it can differ by.
