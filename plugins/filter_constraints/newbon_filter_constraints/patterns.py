@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-MAX_STATES = 500
+MAX_STATES = 1500
 _MAX_DEPTH = 50
 
 Accepts = Callable[[str], bool]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_VERSION = re.compile(r"v?(\d{1,18}(?:\.\d{1,18}){0,7})(?:([-+~._]?)([0-9A-Za-z.+~_-]{0,64}))?")
+_VERSION = re.compile(r"v?(\d{1,18}(?:\.\d{1,18}){0,7})(?:([-+~._]?)([0-9A-Za-z][0-9A-Za-z.+~_-]{0,63}))?")
 _EARLY = re.compile(r"^(dev|alpha|a|beta|b|preview|pre|rc|c)(?=[^a-z]|$)", re.IGNORECASE)
 _PARTS = re.compile(r"(\d{1,18})")
 
