@@ -13,6 +13,7 @@ from newbon_core.client.transport import Transport
 from newbon_core.client.views import (
     ApplyView,
     EventView,
+    ExplainView,
     InstanceView,
     Json,
     NodeView,
@@ -90,13 +91,9 @@ class Client:
         """One instance; ApiProblem 404 when there is none."""
         return self._get(InstanceView, "instances", name)
 
-    def explain(self, kind: Explainable, name: str) -> Json:
-        """Why an instance is where it is, or where the next one of a service would go.
-
-        {"service", "instance"?, "node"?, "placement"?, "nodes": [{"node", "passed", "reasons": [..], "scores":
-        [{"plugin", "raw", "normalised", "weight", "weighted"}], "total"}], "advice": [..]}
-        """
-        answer: Json = self._transport.call("GET", f"{_path(_FOLDERS[kind], name)}/explain")
+    def explain(self, kind: Explainable, name: str) -> ExplainView:
+        """Why an instance is where it is, or where the next one of a service would go: per node what each said."""
+        answer: ExplainView = self._transport.call("GET", f"{_path(_FOLDERS[kind], name)}/explain")
         return answer
 
     def logs(

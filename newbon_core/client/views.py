@@ -152,7 +152,10 @@ class TokenView(TypedDict):
 
 
 class PluginView(TypedDict):
-    """A plugin as the host lists it; ``status`` is active, disabled, incompatible, failed or quarantined."""
+    """A plugin as the host lists it; ``status`` is active, disabled, incompatible, failed or quarantined.
+
+    ``fields`` are the fields of a service that it enforces; ``seconds`` is the time spent in its hooks.
+    """
 
     name: str
     distribution: str
@@ -161,11 +164,61 @@ class PluginView(TypedDict):
     reason: str
     hooks: list[str]
     providers: dict[str, list[str]]
+    fields: list[str]
     options: Json
+    option_schema: list[Json]
     weight: float | None
     calls: int
     errors: int
     seconds: float
+    last_error: str
+    last_error_at: float | None
+
+
+class FilterView(TypedDict):
+    """One filter's word on one node."""
+
+    plugin: str
+    passed: bool
+    reason: str
+
+
+class ScoreView(TypedDict):
+    """One score's word on one node: ``normalised`` times ``weight`` is ``weighted``."""
+
+    plugin: str
+    raw: float
+    normalised: float
+    weight: float
+    weighted: float
+
+
+class ExplainedNode(TypedDict):
+    """One node: ``reasons`` of all filters that rejected it; ``chosen`` counts the replicas it would get."""
+
+    node: str
+    passed: bool
+    reasons: list[str]
+    filters: list[FilterView]
+    scores: list[ScoreView]
+    total: float | None
+    chosen: int
+
+
+class ExplainView(TypedDict):
+    """Where one more instance would go now; for an instance also where it is and why (``placement``, as of then)."""
+
+    service: str
+    instance: str | None
+    node: str | None
+    waiting: str | None
+    placement: Json | None
+    count: int
+    placed: int
+    summary: str
+    rejected: dict[str, int]
+    nodes: list[ExplainedNode]
+    advice: list[str]
 
 
 class DifferenceView(TypedDict):

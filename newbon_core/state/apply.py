@@ -142,7 +142,7 @@ def _apply_node(changes: Changes, cache: Cache, patch: NodePatch, now: float, wh
         raise UnknownNode(f"there is no node {patch.name!r}: nodes exist once their agent has joined (known: {known})")
     old = present.value
     new = patched(old, labels=patch.labels, taints=patch.taints, cordoned=patch.cordoned)
-    return write_node(changes, cache, present, new, now, who)
+    return write_node(changes, present, new, now, who)
 
 
 def patched(
@@ -161,7 +161,7 @@ def patched(
     )
 
 
-def write_node(changes: Changes, cache: Cache, present: Stored[Node], new: Node, now: float, who: str) -> ApplyResult:
+def write_node(changes: Changes, present: Stored[Node], new: Node, now: float, who: str) -> ApplyResult:
     """Add the change of a node to ``changes``, with an event that says what it was."""
     old = present.value
     if new == old:
@@ -170,10 +170,8 @@ def write_node(changes: Changes, cache: Cache, present: Stored[Node], new: Node,
     changes.update(new, present)
     found = differences(_node_document(old), _node_document(new))
     message = f"{', '.join(_sentence(one) for one in found)} by {who}"
-    if old.cordoned != new.cordoned:
-        reason = "NodeCordoned" if new.cordoned else "NodeUncordoned"
-    else:
-        reason = "NodeChanged"
+    turned = "NodeCordoned" if new.cordoned else "NodeUncordoned"
+    reason = turned if old.cordoned != new.cordoned else "NodeChanged"
     changes.events.append(
         Event(time=now, level="info", reason=reason, kind="Node", name=new.name, message=message, node=new.name)
     )
@@ -195,7 +193,7 @@ def all_labels(cache: Cache, node: str) -> dict[str, str]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
-    """Every field that differs, deepest first named: mappings are compared by key, lists of alike length by position."""
+    """Every field that differs: mappings are compared by key, lists of alike length by position."""
     return list(_differences("", old, new))
 
 

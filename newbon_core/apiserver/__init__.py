@@ -1,0 +1,1 @@
+"""The HTTP API: an app factory, one blueprint per resource, and the WSGI server in front of it."""

@@ -1,0 +1,130 @@
+"""Every error as application/problem+json (RFC 9457); a client never sees a traceback."""
+
+from __future__ import annotations
+
+import http
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from newbon_core.apiserver.streams import TooManyStreams
+from newbon_core.store.base import StoreUnavailable
+
+log = logging.getLogger(__name__)
+CONTENT_TYPE = "application/problem+json"
+MAX_TEXT = 2000
+
+
+class Problem(HTTPException):
+    """Ends a request with this status; ``detail`` is a sentence, ``problems`` single faults (path, message, …)."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        problems: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(description=detail)
+        self.code = status
+        self.problems = problems
+        self.headers = dict(headers or {})
+
+
+def problem_response(
+    status: int,
+    detail: str,
+    *,
+    problems: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Response:
+    """The response that tells of a problem."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail[:MAX_TEXT],
+        "instance": request.path[:MAX_TEXT],
+        **(extra or {}),
+    }
+    if problems:
+        body["problems"] = list(problems)
+    response = Response(encode(body), status=status, content_type=CONTENT_TYPE)
+    response.headers.extend(dict(headers or {}))
+    return response
+
+
+def encode(body: object) -> bytes:
+    """JSON; text that is no Unicode (lone surrogates from a client) is replaced, never an error."""
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_clean(msgspec.to_builtins(body)))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_clean(key): _clean(one) for key, one in value.items()}
+    return [_clean(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def install(app: Flask) -> None:
+    """Handle every exception of the app."""
+    app.register_error_handler(HTTPException, on_http)
+    app.register_error_handler(StoreUnavailable, _on_store)
+    app.register_error_handler(TooManyStreams, _on_streams)
+    app.register_error_handler(Exception, _on_any)
+
+
+def on_http(error: HTTPException) -> Response:
+    """A problem for what werkzeug, Flask or a view refuses."""
+    status = error.code or 500
+    if status < 400:
+        # Redirects of the router (RequestRedirect) are exceptions too.
+        return error.get_response()  # type: ignore[return-value]  # werkzeug's Response, which Flask accepts
+    if isinstance(error, Problem):
+        return problem_response(status, error.description or "", problems=error.problems, headers=error.headers)
+    headers = {key: value for key, value in error.get_headers() if key in ("Allow", "Retry-After")}
+    return problem_response(status, _detail(error, status), headers=headers)
+
+
+def _detail(error: HTTPException, status: int) -> str:
+    if status == 404:
+        return f"there is nothing at {request.path[:200]}"
+    if status == 405:
+        return f"{request.method} is not possible here"
+    return error.description or ""
+
+
+def _on_store(error: StoreUnavailable) -> Response:
+    log.warning("%s %s: the store did not answer: %s", request.method, request.path, error)
+    detail = "the store did not answer; a change may or may not have been made, and is safe to ask for again"
+    return problem_response(503, detail, headers={"Retry-After": "1"})
+
+
+def _on_streams(error: TooManyStreams) -> Response:
+    return problem_response(503, str(error), headers={"Retry-After": "5"})
+
+
+def _on_any(error: Exception) -> Response:
+    number = secrets.token_hex(6)
+    who = getattr(g, "identity", None)
+    log.error(
+        "error %s in %s %s (%s)",
+        number,
+        request.method,
+        request.path,
+        who.who if who is not None else "nobody",
+        exc_info=error,
+    )
+    detail = f"an error of the server, not of the request; its log tells more under {number}"
+    return problem_response(500, detail, extra={"id": number})

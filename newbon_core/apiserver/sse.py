@@ -1,0 +1,157 @@
+"""Server-sent events: lists that are watched. A client that was away resumes by revision and misses nothing.
+
+What is sent is each object as it is when it is sent: a slow client sees fewer states in between, never an old one last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from flask import Response
+
+from newbon_core.apiserver.auth import identity
+from newbon_core.apiserver.context import Context
+from newbon_core.apiserver.errors import Problem, encode
+from newbon_core.apiserver.feed import Batch, Closed, Overflow, Subscription, TooOld
+from newbon_core.state.codec import ObjectType
+
+HEARTBEAT_S = 10.0
+HEARTBEAT = b": heartbeat\n\n"
+CONTENT_TYPE = "text/event-stream"
+Item = Mapping[str, Any]
+
+
+class Source(Protocol):
+    """A list that can be watched: keys in order, and each key's item as it is now."""
+
+    kinds: frozenset[ObjectType]
+    pace_s: float
+    """At least so many seconds between two batches: for items that change with everything (counts, sums)."""
+
+    def keys(self) -> Iterable[Any]:
+        """The keys of all items; they can be ordered."""
+        ...
+
+    def view(self, key: Any) -> Item | None:
+        """The item now; None when it is gone."""
+        ...
+
+    def touched(self, kind: ObjectType, name: str) -> Iterable[Any]:
+        """The keys of the items that the change of an object concerns."""
+        ...
+
+    def name(self, key: Any) -> str:
+        """What a deleted item was called."""
+        ...
+
+
+def event(kind: str, body: object, revision: int | None = None) -> bytes:
+    """One event on the wire."""
+    number = b"" if revision is None else b"id: %d\n" % revision
+    return b"%sevent: %s\ndata: %s\n\n" % (number, kind.encode(), encode(body))
+
+
+def watch_response(context: Context, source: Source, match: Callable[[Item], bool], since: int | None) -> Response:
+    """The stream of a watched list. Raises Problem 503 when too many are open."""
+    if context.metrics.watches() >= context.limits.watches:
+        raise Problem(503, f"{context.limits.watches} watches are open already", headers={"Retry-After": "10"})
+    watcher = Watcher(context, source, match, since)
+    return stream(context, "watch", watcher.run())
+
+
+def stream(context: Context, kind: str, body: Iterator[bytes]) -> Response:
+    """A response of events; it ends when the token that it was opened with does."""
+    who = identity()
+
+    def counted() -> Iterator[bytes]:
+        with context.metrics.stream(kind):
+            # The first piece makes the server send the headers at once.
+            yield b": newbon\n\n"
+            for piece in body:
+                if piece is HEARTBEAT and not context.auth.still_valid(who):
+                    return
+                yield piece
+
+    response = Response(counted(), content_type=CONTENT_TYPE)
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+class Watcher:
+    """One watch: the list or what was missed, then every change."""
+
+    def __init__(self, context: Context, source: Source, match: Callable[[Item], bool], since: int | None) -> None:
+        self._cache = context.cache
+        self._feed = context.feed
+        self._source = source
+        self._match = match
+        self._since = since
+        self._shown: set[Any] = set()
+        # After resuming it is not known what the client has seen: then everything that does not match is told as gone.
+        self._knows = True
+
+    def run(self) -> Iterator[bytes]:
+        """The events, until the client, the server or an overflow ends it."""
+        try:
+            subscription, missed = self._feed.listen(self._source.kinds, self._since)
+            resumed = self._since is not None
+        except TooOld as error:
+            yield event("reset", {"reason": str(error)})
+            subscription, missed = self._feed.listen(self._source.kinds, None)
+            resumed = False
+        try:
+            revision = self._cache.revision
+            if resumed:
+                self._knows = False
+                yield from self._changed(self._keys(missed), revision)
+            else:
+                yield from self._everything(revision)
+            yield event("synced", {}, revision)
+            yield from self._follow(subscription)
+        except Overflow as error:
+            yield event("reset", {"reason": str(error)})
+        except Closed:
+            # The client reconnects and resumes where it was.
+            return
+        finally:
+            self._feed.leave(subscription)
+
+    def _follow(self, subscription: Subscription) -> Iterator[bytes]:
+        while True:
+            found = subscription.take(HEARTBEAT_S)
+            if not isinstance(found, Batch):
+                yield HEARTBEAT
+                continue
+            revision = found.revision
+            keys = self._keys((change.kind, change.name) for change in found.changes)
+            # What came meanwhile goes out together; with a pace, what comes within it too.
+            wait = self._source.pace_s
+            while True:
+                more = subscription.take(wait)
+                if not isinstance(more, Batch):
+                    break
+                wait = 0.0
+                revision = more.revision
+                keys |= self._keys((change.kind, change.name) for change in more.changes)
+            yield from self._changed(keys, revision)
+
+    def _keys(self, objects: Iterable[tuple[ObjectType, str]]) -> dict[Any, None]:
+        return {key: None for kind, name in objects for key in self._source.touched(kind, name)}
+
+    def _everything(self, revision: int) -> Iterator[bytes]:
+        for key in sorted(self._source.keys()):
+            item = self._source.view(key)
+            if item is not None and self._match(item):
+                self._shown.add(key)
+                yield event("put", item, revision)
+
+    def _changed(self, keys: Iterable[Any], revision: int) -> Iterator[bytes]:
+        for key in keys:
+            item = self._source.view(key)
+            if item is not None and self._match(item):
+                self._shown.add(key)
+                yield event("put", item, revision)
+            elif key in self._shown or not self._knows:
+                self._shown.discard(key)
+                yield event("deleted", {"name": self._source.name(key)}, revision)
