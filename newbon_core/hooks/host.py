@@ -30,7 +30,7 @@ from newbon_core.hooks.providers import (
     ServiceField,
 )
 from newbon_core.hooks.registry import PROVIDER_HOOKS, Registry, WrongProvider, checked_fields, checked_providers
-from newbon_core.hooks.settings import PluginSettings, SiteError, SiteProblem, unknown
+from newbon_core.hooks.settings import PluginSettings, SiteError, SiteProblem, nearest, unknown
 from newbon_core.hooks.types import NodeTable, PlacementRequest
 from newbon_core.hooks.warnings import warnings_of
 
@@ -365,5 +365,5 @@ def _refuse_unknown_names(settings: PluginSettings, installed: set[str]) -> None
 
 
 def _not_installed(name: str, installed: set[str]) -> str:
-    listed = ", ".join(sorted(installed)) or "none at all"
-    return f"{unknown('plugin', name, installed)} Installed: {listed}" if installed else unknown("plugin", name, ())
+    hint = f"did you mean {match!r}? " if (match := nearest(name, installed)) is not None else ""
+    return f"no plugin {name!r} is installed; {hint}installed: {', '.join(sorted(installed)) or 'none at all'}"

@@ -63,4 +63,4 @@ def unknown(what: str, name: object, known: Iterable[str]) -> str:
     names = sorted(known)
     if (match := nearest(name, names)) is not None:
         return f"there is no {what} {name!r}; did you mean {match!r}?"
-    return f"there is no {what} {name!r}; there is " + (", ".join(names) if names else "none at all")
+    return f"there is no {what} {name!r}; " + (f"there is: {', '.join(names)}" if names else "there is none at all")
