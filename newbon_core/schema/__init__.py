@@ -1,7 +1,7 @@
 """Documents to models and back, every error with its place in the document."""
 
 from newbon_core.schema.documents import Document, LoadResult, load_documents, parse_documents
-from newbon_core.schema.dump import dump_node, dump_resources, dump_service, dump_yaml
+from newbon_core.schema.dump import dump_node, dump_resources, dump_service, dump_yaml, to_yaml
 from newbon_core.schema.node import NodePatch, NodeSchema
 from newbon_core.schema.problems import Problem
 from newbon_core.schema.selector import Selector, SelectorError, parse_selector
@@ -23,4 +23,5 @@ __all__ = [
     "load_documents",
     "parse_documents",
     "parse_selector",
+    "to_yaml",
 ]

@@ -132,7 +132,8 @@ class HostPort(Reads):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(error_messages=expecting("auto or a port number from 1 to 65535"), **more)
-        self.metadata = {"type": ["string", "integer"], **self.metadata}
+        bounds = {"pattern": "^auto$", "minimum": 1, "maximum": 65535}
+        self.metadata = {"type": ["string", "integer"], **bounds, **self.metadata}
 
     def read(self, value: Any) -> int:
         if value == "auto":

@@ -249,7 +249,8 @@ def _with_lines(result: LoadResult, text: str) -> LoadResult:
     lines = {(index, spelt(path)): line for (index, path), line in lines_of(text).items()}
 
     def placed(problems: Iterable[Problem]) -> list[Problem]:
-        return [problem if problem.line else replace(problem, line=_line(problem, lines)) for problem in problems]
+        found = [problem if problem.line else replace(problem, line=_line(problem, lines)) for problem in problems]
+        return sorted(found, key=lambda problem: (problem.index is None, problem.index or 0, problem.line or 0))
 
     return LoadResult(result.documents, placed(result.problems), placed(result.notes))
 

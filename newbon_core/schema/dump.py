@@ -84,18 +84,24 @@ def dump_node(patch: NodePatch) -> Plain:
 
 
 def dump_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
-    """Documents as YAML that ``load_documents`` reads back as they are.
+    """Documents as one text that ``load_documents`` reads back as they are; small mappings and lists on one line."""
+    return "---\n".join(to_yaml(dict(document), flow_leaves=True) for document in documents)
+
+
+def to_yaml(value: object, *, flow_leaves: bool = False, ascii_only: bool = False) -> str:
+    """Any plain value as YAML in which text stays text for every reader; mappings keep their order.
 
     PyYAML's own dump leaves text unquoted that other readers take for a number (``08``, ``1e3``).
     """
-    return yaml.dump_all(
-        (dict(document) for document in documents),
+    text: str = yaml.dump(
+        value,
         Dumper=_Dumper,
         sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=None,
+        allow_unicode=not ascii_only,
+        default_flow_style=None if flow_leaves else False,
         width=120,
     )
+    return text
 
 
 class _Dumper(yaml.SafeDumper):

@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, types, validates_schema
 
 from newbon_core.schema import units
-from newbon_core.schema.grammar import Check, Wrong
+from newbon_core.schema.grammar import PATTERNS, Check, Wrong
 from newbon_core.schema.problems import Said, nearest
 
 MAX_ITEMS = 1_000
@@ -83,6 +83,9 @@ class Word(Reads, fields.String):
         super().__init__(error_messages=expecting(what), **more)
         self.check = check
         self.numbers = numbers
+        told = {"pattern": PATTERNS[check]} if check in PATTERNS else {}
+        kinds = {"type": ["string", "integer"], "minimum": 0} if numbers else {}
+        self.metadata = {**told, **kinds, **self.metadata}
 
     def read(self, value: Any) -> str:
         if self.numbers and type(value) is int and 0 <= value < 1 << 32:
@@ -142,6 +145,7 @@ class Duration(Reads, fields.String):
     def __init__(self, least_ms: int, most_ms: int, **more: Any) -> None:
         super().__init__(error_messages=expecting(units.DURATION_EXPECTED), **more)
         self.least_ms, self.most_ms = least_ms, most_ms
+        self.metadata = {"pattern": units.DURATION_PATTERN, **self.metadata}
 
     def read(self, value: Any) -> float:
         if not isinstance(value, str):
@@ -163,7 +167,7 @@ class Amount(Reads):
     def __init__(self, parse: Callable[[object], int], what: str, **more: Any) -> None:
         super().__init__(error_messages=expecting(what), **more)
         self.parse = parse
-        self.metadata = {"type": ["string", "number"], **self.metadata}
+        self.metadata = {"type": ["string", "number"], "pattern": units.PATTERNS[parse], **self.metadata}
 
     def read(self, value: Any) -> int:
         try:

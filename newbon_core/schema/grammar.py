@@ -8,7 +8,7 @@ of the OCI distribution project.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from newbon_core.schema.problems import Said, listed, nearest
 
@@ -196,3 +196,19 @@ def one_of(names: tuple[str, ...]) -> Check:
         raise Wrong(f"expected {listed(names)}", nearest(text, names))
 
     return check
+
+
+PATTERNS: Mapping[Check, str] = {
+    check_service_name: rf"^{_DNS_LABEL.pattern}$",
+    check_port_name: r"^(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*$",
+    check_label_key: rf"^{_LABEL_KEY.pattern}$",
+    check_label_value: rf"^{_LABEL_VALUE.pattern}$",
+    check_image: rf"^(?:{_IMAGE_ID.pattern}|{_IMAGE.pattern})$",
+    check_mount_path: r"^/[^:]+$",
+    check_absolute_path: r"^/",
+    check_node_name: rf"^{_NODE_NAME.pattern}$",
+    check_volume: rf"^{_VOLUME.pattern}$",
+    check_user: rf"^{_USER.pattern}$",
+    check_runtime_name: rf"^{_RUNTIME.pattern}$",
+}
+"""The grammars as the OpenAPI description tells them, for readers and test generators; the checks decide."""

@@ -6,6 +6,7 @@ Every ``parse_…`` raises ValueError with a sentence that names the unit expect
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 
@@ -37,6 +38,10 @@ _UNITS = (
     | {unit[:-1]: factor for unit, factor in _DECIMAL.items()}
 )
 _FOLDED = {unit.lower(): unit for unit in ("B", *_BINARY, *(unit[:-1] for unit in _BINARY), *_DECIMAL)}
+
+
+DURATION_PATTERN = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,9}(\.[0-9]{1,3})?s)?([0-9]{1,9}ms)?$"
+"""The usual spellings, for the OpenAPI description; ``parse_duration_ms`` decides."""
 
 
 def parse_duration_ms(text: str) -> int:
@@ -146,3 +151,10 @@ def parse_percent(value: object) -> float:
     if found is None or float(found[1]) > 100:
         raise ValueError(f"expected {PERCENT_EXPECTED}")
     return float(found[1])
+
+
+PATTERNS: Mapping[Callable[[object], int], str] = {
+    parse_cpu_millis: r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$",
+    parse_memory_bytes: r"^[0-9]{1,12}(\.[0-9])? ?([KMGTP]iB?|[kMGTP]B?|B)?$",
+}
+"""The same for amounts."""

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -200,6 +201,52 @@ def mutated(draw, documents=SERVICES | NODES):
         if not document:
             break
     return document
+
+
+SPOILS = [
+    None,
+    True,
+    0,
+    -1,
+    3.5,
+    float("nan"),
+    "",
+    "x",
+    "yes",
+    "-",
+    "1:30",
+    "a b",
+    "\x00",
+    "\ud800",
+    "x" * 5000,
+    [],
+    {},
+    [None],
+    {"": 1},
+    {5: 5},
+]
+
+
+def spoil(document, random: Random):
+    """A copy with one to three things put out of order."""
+    spoilt = copy.deepcopy(document)
+    for _ in range(random.randint(1, 3)):
+        places = list(_places(spoilt))
+        if not places:
+            break
+        container, key = random.choice(places)
+        match random.randint(0, 4):
+            case 0:
+                del container[key]
+            case 1 if isinstance(container, dict):
+                container[str(key)[:-1]] = container.pop(key)
+            case 2 if isinstance(container, dict):
+                container[random.choice(["nmae", "prot", "", "x y"])] = random.choice(SPOILS)
+            case 3 if isinstance(container, list):
+                container.append(copy.deepcopy(container[key]))
+            case _:
+                container[key] = random.choice(SPOILS)
+    return spoilt
 
 
 def _places(value):

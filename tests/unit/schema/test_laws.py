@@ -2,12 +2,13 @@
 
 import json
 from functools import partial
+from random import Random
 
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from marshmallow import INCLUDE, Schema, ValidationError
-from schema_builders import JUNK, NODES, SERVICES, Host, loaded, mutated
+from schema_builders import JUNK, NODES, SERVICES, Host, loaded, mutated, spoil
 
 from newbon_core.model import Service
 from newbon_core.schema import dump_node, dump_service, dump_yaml, load_documents, parse_documents
@@ -129,3 +130,17 @@ def test_a_character_put_into_a_sound_text_never_gives_an_exception(document, at
     text = json.dumps(document) if as_json else yaml.safe_dump(document)
     at %= len(text) + 1
     told(load_documents((text[:at] + character + text[at:]).encode(), HOST))
+
+
+@settings(some, max_examples=40)
+@given(SERVICES | NODES, st.integers(0, 1 << 32))
+def test_thousands_of_documents_out_of_order_are_refused_with_a_path_or_sound(document, seed):
+    """Forty times fifty documents, each spoilt by plain random: cheaper than drawing every one."""
+    random = Random(seed)
+    for _ in range(50):
+        spoilt = spoil(document, random)
+        result = told(parse_documents([spoilt], HOST))
+        assert result.ok or all(problem.path for problem in result.problems)
+        kind = spoilt.get("kind")
+        if kind == "Service":
+            assert outcome(SCHEMAS[kind].accept, spoilt) == outcome(partial(Schema.load, SCHEMAS[kind]), spoilt)
