@@ -99,7 +99,8 @@ class Bench:
 
     def failures(self, service: str, node: str, count: int = 1, at: float = 1_000.0) -> Bench:
         """So many recent failures of a service on a node."""
-        self._failures += [(service, node, at)] * count
+        # The table takes a failure that it is told of twice for one, so each has a time of its own.
+        self._failures += [(service, node, at - index / 1000) for index in range(count)]
         return self
 
     def reversed(self) -> Bench:
