@@ -69,7 +69,6 @@ def server(session: Session, lifeline: int | None) -> None:
         running = run_server(site, host)
     except ServerError as error:
         raise CliError(str(error)) from error
-    click.echo(f"listening at {running.url}, admin token in {session.admin_token_path}", err=True)
     while not stopping.wait(3600.0):
         pass
     running.stop()
