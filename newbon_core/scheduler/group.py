@@ -20,7 +20,7 @@ class Segment:
     def __init__(self, picks: Picks, layers: Layers, terms: Sequence[tuple[int, DomainTerm]]) -> None:
         self.picks = picks
         self.plugins = [scale.plugin for scale in layers.scales] if len(picks) else []
-        self._parts = {j: layers.scored(j).parts for j in np.unique(picks.layers).tolist()}
+        self._parts = {j: layers.scored(j).parts for j in set(picks.layers.tolist())}
         self._terms = terms
         self._losses: list[tuple[int, FloatArray]] | None = None
         self._runners_up: tuple[IntArray, FloatArray] | None = None

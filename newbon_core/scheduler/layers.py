@@ -59,6 +59,7 @@ class Layers:
         self._layers: list[Layer] = []
         self._raw: dict[int, Sequence[ScoreAnswer]] = {}
         self._scales: tuple[Scale, ...] | None = None
+        self._feasible: int | None = None
 
     def __getitem__(self, j: int) -> Layer:
         while len(self._layers) <= j:
@@ -83,7 +84,9 @@ class Layers:
     @property
     def feasible(self) -> int:
         """How many nodes can take at least one replica."""
-        return int(np.count_nonzero(self[0].passed))
+        if self._feasible is None:
+            self._feasible = int(np.count_nonzero(self[0].passed))
+        return self._feasible
 
     @property
     def stepwise(self) -> bool:
@@ -139,9 +142,13 @@ class Layers:
         layer = self[j]
         if layer.values is None:
             layer.parts = tuple(self._part(scale, j) for scale in self.scales)
-            total = sum(layer.parts[1:], start=layer.parts[0]) if layer.parts else np.zeros(len(layer.passed))
-            layer.values = np.where(layer.passed, total, -np.inf)
-            self._raw.pop(j, None) if j else None
+            total = layer.parts[0] if layer.parts else np.zeros(len(layer.passed))
+            for part in layer.parts[1:]:
+                total = total + part
+            everywhere = j == 0 and self.feasible == len(layer.passed)
+            layer.values = total if everywhere else np.where(layer.passed, total, -np.inf)
+            if j > 0:
+                self._raw.pop(j, None)
         return layer
 
     def values(self, j: int) -> FloatArray:
