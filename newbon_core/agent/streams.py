@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import logging
-import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from newbon_core.agent.link import StreamLink
+from newbon_core.agent.transfer import Transfer
 from newbon_core.client import ClientError
 from newbon_core.hooks import Container, ExecSession, Runtime, RuntimeFailure
 from newbon_core.model.wire import StreamEnd, StreamRequest
@@ -18,10 +18,7 @@ from newbon_core.model.wire import StreamEnd, StreamRequest
 _log = logging.getLogger(__name__)
 
 MAX_STREAMS = 32
-_PIECE_BYTES = 256 * 1024
-_QUEUED_PIECES = 256
 _READ_S = 1.0
-_JOINS = 100
 
 Find = Callable[[str], tuple[str, Container] | None]
 """Runtime and container of a uid; None when this node has none."""
@@ -94,14 +91,11 @@ class StreamCarrier:
         pieces = runtime.logs(
             container.id, follow=request.follow, tail=request.tail, since=request.since, timestamps=request.timestamps
         )
-
-        def hang_up() -> None:
-            # A plain generator cannot be closed while another thread is in it; that thread then ends it.
-            with contextlib.suppress(ValueError):
-                getattr(pieces, "close", lambda: None)()
-
-        self._listen(request, None, hang_up)
-        self._send(request, pieces, hang_up)
+        transfer = Transfer(
+            pieces, getattr(pieces, "close", lambda: None), partial(self._link.stream_output, request.id)
+        )
+        self._listen(request, None, transfer.hang_up)
+        transfer.run()
         return StreamEnd()
 
     def _exec(self, request: StreamRequest, runtime: Runtime, container: Container) -> StreamEnd:
@@ -109,9 +103,10 @@ class StreamCarrier:
             container.id, request.command, tty=request.tty, stdin=request.stdin, rows=request.rows,
             columns=request.columns,
         )  # fmt: skip
+        transfer = Transfer(_output_of(session), session.close, partial(self._link.stream_output, request.id))
         try:
-            self._listen(request, session, session.close)
-            self._send(request, _output_of(session), session.close)
+            self._listen(request, session, transfer.hang_up)
+            transfer.run()
             return StreamEnd(exit_code=_exit_code(session))
         finally:
             session.close()
@@ -136,66 +131,6 @@ class StreamCarrier:
                 hang_up()
 
         threading.Thread(target=listen, name=f"newbon-input-{request.id[:8]}", daemon=True).start()
-
-    def _send(self, request: StreamRequest, pieces: Iterator[bytes], hang_up: Callable[[], None]) -> None:
-        """Send what comes, joining what has come while the last piece was on its way. Raises what ``pieces`` raises."""
-        waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(_QUEUED_PIECES)
-        gone = threading.Event()
-
-        def read() -> None:
-            last: BaseException | None = None
-            try:
-                for piece in pieces:
-                    if gone.is_set():
-                        break
-                    if piece:
-                        waiting.put(piece)
-            except Exception as error:  # noqa: BLE001  raised again by the thread that sends
-                last = error
-            waiting.put(last)
-
-        reader = threading.Thread(target=read, name=f"newbon-output-{request.id[:8]}", daemon=True)
-        reader.start()
-        try:
-            while True:
-                data, end, error = _joined(waiting)
-                if data and not self._link.stream_output(request.id, data):
-                    return
-                if error is not None:
-                    raise error
-                if end:
-                    return
-        finally:
-            gone.set()
-            hang_up()
-            for _ in range(_JOINS):
-                # The reader may be waiting for room. One that a runtime does not let go is left to its daemon thread.
-                _drain(waiting)
-                reader.join(0.05)
-                if not reader.is_alive():
-                    break
-
-
-def _drain(waiting: queue.Queue[bytes | BaseException | None]) -> None:
-    while not waiting.empty():
-        waiting.get_nowait()
-
-
-def _joined(waiting: queue.Queue[bytes | BaseException | None]) -> tuple[bytes, bool, BaseException | None]:
-    """What there is, at least one piece: the bytes, whether it was the end, and the error that ended it."""
-    parts: list[bytes] = []
-    size = 0
-    item = waiting.get()
-    while isinstance(item, bytes):
-        parts.append(item)
-        size += len(item)
-        if size >= _PIECE_BYTES:
-            return b"".join(parts), False, None
-        try:
-            item = waiting.get_nowait()
-        except queue.Empty:
-            return b"".join(parts), False, None
-    return b"".join(parts), True, item
 
 
 def _output_of(session: ExecSession) -> Iterator[bytes]:

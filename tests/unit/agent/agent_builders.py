@@ -67,21 +67,24 @@ class Node:
         """Let everything happen until nothing is left to do; then the same after so many seconds."""
         end = self.now + seconds
         while True:
-            wake = self.step()
-            while self.workers.held:
-                for action in list(self.workers.held):
-                    self.finish(action)
-                for event in self.runtime.take_events():
-                    self.executor.look("docker", event.container_id)
-                wake = self.step()
+            wake = self._quiet()
             times = [time for time in (wake, self.runtime.advance()) if time is not None and time <= end]
             if not times:
                 break
             self.now = max(self.now, min(times))
+        self.now = end
+        self._quiet()
+
+    def _quiet(self) -> float | None:
+        """Until nothing is left to do at this moment."""
+        while True:
             for event in self.runtime.take_events():
                 self.executor.look("docker", event.container_id)
-        self.now = end
-        self.step()
+            wake = self.step()
+            if not self.workers.held:
+                return wake
+            for action in list(self.workers.held):
+                self.finish(action)
 
     def order(self, *orders: Order, full: bool = True, withdrawn: tuple[str, ...] = ()) -> None:
         self.executor.accept(OrdersUpdate(revision=1, full=full, orders=orders, withdrawn=withdrawn))

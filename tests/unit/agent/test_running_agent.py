@@ -32,10 +32,13 @@ class Bench:
         identity.keep("id.secret")
         self.agent = RunningAgent(
             "n1", "http://127.0.0.1:1", None, identity, {"docker": self.runtime},
-            AgentSettings(labels={"zone": "a"}), connect=lambda url, token, ca: self.link,
+            AgentSettings(labels={"zone": "a"}), connect=self._connect,
         )  # fmt: skip
         self.agent.start()
         return self.agent
+
+    def _connect(self, *_: object) -> FakeLink:
+        return self.link
 
     def stop(self) -> None:
         if self.agent is not None:
