@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import newbon_core
@@ -53,11 +53,12 @@ class Found:
 
 def discover(settings: PluginSettings, dists: Iterable[metadata.Distribution] | None = None) -> list[Found]:
     """Every plugin there is, sorted by name. Nothing that is disabled or incompatible is imported; nothing raises."""
-    claims = scan(metadata.distributions() if dists is None else dists)
+    claims, damaged = scan(metadata.distributions() if dists is None else dists)
     by_name: dict[str, list[Claim]] = {}
     for claim in claims:
         by_name.setdefault(claim.name, []).append(claim)
-    return [_judge(claim, by_name[claim.name], settings) for claim in claims]
+    found = damaged + [_judge(claim, by_name[claim.name], settings) for claim in claims]
+    return sorted(found, key=lambda one: (one.name, one.distribution))
 
 
 def judge_object(name: str, plugin: object, settings: PluginSettings) -> Found:
@@ -68,25 +69,40 @@ def judge_object(name: str, plugin: object, settings: PluginSettings) -> Found:
     return Found(name=name, finding="loaded", plugin=plugin)
 
 
-def scan(dists: Iterable[metadata.Distribution]) -> list[Claim]:
-    """The entry points of all distributions, sorted by name and distribution; of a distribution that is found twice on
-    the path, the first counts, as it does for imports."""
+def scan(dists: Iterable[metadata.Distribution]) -> tuple[list[Claim], list[Found]]:
+    """The entry points of all distributions, and those distributions of ours whose metadata cannot be read.
+
+    Of a distribution that is found twice on the path the first counts, as it does for imports.
+    """
     claims: list[Claim] = []
+    damaged: list[Found] = []
     seen: set[str] = set()
     for dist in dists:
-        # Reading the raw text first keeps hundreds of unrelated (or damaged) distributions out of the parser.
-        if GROUP not in (dist.read_text("entry_points.txt") or ""):
+        # Reading the raw text first keeps hundreds of unrelated distributions, damaged or not, out of the parser.
+        if not _concerns_us(dist):
             continue
-        name = dist.metadata["Name"] or "a distribution without a name"
-        if canonicalize_name(name) in seen:
-            continue
-        seen.add(canonicalize_name(name))
-        claims += [
-            Claim(name=entry.name, distribution=name, version=dist.version, dist=dist, entry=entry)
-            for entry in dist.entry_points
-            if entry.group == GROUP
-        ]
-    return sorted(claims, key=lambda claim: (claim.name, claim.distribution))
+        try:
+            name = dist.metadata["Name"]
+            if canonicalize_name(name) in seen:
+                continue
+            seen.add(canonicalize_name(name))
+            claims += [
+                Claim(name=entry.name, distribution=name, version=dist.version, dist=dist, entry=entry)
+                for entry in dist.entry_points
+                if entry.group == GROUP
+            ]
+        except Exception as error:  # noqa: BLE001  importlib.metadata raises whatever its parsers raise
+            label = str(getattr(dist, "_path", dist))
+            reason = f"the metadata of this distribution cannot be read: {describe_error(error)}"
+            damaged.append(Found(name=label, finding="failed", reason=reason))
+    return sorted(claims, key=lambda claim: (claim.name, claim.distribution)), damaged
+
+
+def _concerns_us(dist: metadata.Distribution) -> bool:
+    try:
+        return GROUP in (dist.read_text("entry_points.txt") or "")
+    except (OSError, ValueError):
+        return False
 
 
 def incompatibility(dist: metadata.Distribution) -> str | None:
@@ -104,7 +120,7 @@ def incompatibility(dist: metadata.Distribution) -> str | None:
                 continue
             if not requirement.specifier.contains(core, prereleases=True):
                 return f"it needs {CORE} {requirement.specifier}, this is {core}"
-    except (InvalidRequirement, InvalidSpecifier) as error:
+    except ValueError as error:
         return f"its metadata cannot be understood: {error}"
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -251,3 +252,16 @@ def test_whatever_stands_in_the_file_it_is_a_site_or_a_site_error(document):
     with contextlib.suppress(SiteError):
         site = parse_site(document)
         assert site.nodes.lost_after_s >= 2 * site.nodes.heartbeat_s
+
+
+def test_the_page_on_the_file_names_every_key_and_its_true_defaults(no_file, monkeypatch):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "site.md").read_text()
+    example = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
+    site = parse_site(example)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    usual = parse_site({})
+    assert (site.listen, site.data_dir, site.nodes) == (usual.listen, usual.data_dir, usual.nodes)
+    assert (site.store.kind, site.store.endpoints) == (usual.store.kind, usual.store.endpoints)
+    assert site.agent.parallel_starts == usual.agent.parallel_starts
+    for section, settings in (("store", StoreConfig), ("nodes", NodeSettings), ("agent", AgentSettings)):
+        assert set(example[section]) == {one.name for one in fields(settings)}
