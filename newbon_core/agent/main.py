@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import threading
 import time
@@ -96,10 +95,6 @@ class RunningAgent:
         """Until it has ended, by ``stop`` or because the server refuses it (then ``failure`` says why)."""
         return self._ended.wait(timeout_s)
 
-    def end(self) -> None:
-        """Let ``wait`` return; safe in a signal handler."""
-        self._ended.set()
-
     def stop(self) -> None:
         """End all threads. Containers go on; the next agent of this node adopts them."""
         if self._stopping.is_set():
@@ -158,7 +153,7 @@ class RunningAgent:
                 return link
             _log.warning("node %s: the server does not know its saved token; joining anew", self.node)
         if self._token is None:
-            raise AgentError(f"node {self.node} has no token yet; make one with: newbon tokens create --role join")
+            raise AgentError(f"node {self.node} has no token yet; make one with: newbon token create --role join")
         backoff = Backoff(first_s=0.2)
         while not self._stopping.is_set():
             try:
@@ -316,29 +311,3 @@ def run_agent(
     )  # fmt: skip
     agent.start()
     return agent
-
-
-def main(
-    site: Site,
-    server_url: str,
-    token: str | None = None,
-    *,
-    node: str | None = None,
-    ca: Path | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> int:
-    """Run the agent until SIGTERM or SIGINT; returns the exit code: 1 when the server refuses this node.
-
-    Logging is the caller's to set up; nothing is written to standard output. Raises as ``run_agent``.
-    """
-    host = PluginHost.discover(site.plugins)
-    for warning in host.warnings:
-        _log.warning("%s", warning)
-    agent = run_agent(site, server_url, token, node=node, host=host, ca=ca, labels=labels)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: agent.end())
-    # A wait without a timeout would keep Python from running the signal's handler on some platforms.
-    while not agent.wait(3600.0):
-        pass
-    agent.stop()
-    return 1 if agent.failure is not None else 0
