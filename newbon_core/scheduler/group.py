@@ -10,8 +10,8 @@ import numpy as np
 from newbon_core.hooks.types import DomainTerm, FloatArray, IntArray, PlacementRequest, Rejection
 from newbon_core.model import Placement
 from newbon_core.scheduler.layers import Layers
+from newbon_core.scheduler.picks import Picks
 from newbon_core.scheduler.rejections import sentence_of
-from newbon_core.scheduler.select import Picks
 
 
 class Segment:

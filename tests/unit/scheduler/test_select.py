@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newbon_core.hooks import DomainTerm
-from newbon_core.scheduler.select import Picks, choose, in_name_order
+from newbon_core.scheduler.picks import Picks
+from newbon_core.scheduler.select import choose, in_name_order
 
 # Quarters add up exactly, so that ties are ties in whichever order sums are made.
 QUARTERS = st.integers(-12, 12).map(lambda n: n / 4)
