@@ -190,11 +190,13 @@ def checked_scores(found: object, count: int) -> Scores:
     if bounds is not None:
         worst, best = _bounds(bounds)
         bounds = None if worst == best else (worst, best)
+    if not isinstance(found.domains, tuple):
+        raise WrongAnswer(f"Scores.domains is {_kind(found.domains)}; it must be a tuple of DomainTerm")
     for term in found.domains:
         _check_domain(term, count)
-    if values is found.values and bounds is found.bounds:
+    if values is found.values and bounds is found.bounds and found.stepwise.__class__ is bool:
         return found
-    return Scores(values, bounds, tuple(found.domains), bool(found.stepwise))
+    return Scores(values, bounds, found.domains, bool(found.stepwise))
 
 
 def _finite(values: object, count: int, what: str) -> FloatArray:

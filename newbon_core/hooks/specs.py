@@ -42,7 +42,8 @@ def newbon_configure(options: dict[str, object]) -> None:
 def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict | BoolArray | None:
     """Say which nodes may take a replica of the request: a mask over ``nodes``, or a Verdict that also gives reasons.
 
-    None means that the filter has nothing to say about this request. Never change an array of ``nodes``.
+    None means that the filter has nothing to say about this request. Never change an array of ``nodes``, nor an answer
+    once it is given: the scheduler keeps several answers side by side.
 
     *Called from*: the scheduler, once per group of replicas and number of them already assumed (``nodes.added``).
     *May block*: no; it is on the scheduler's path.
@@ -55,7 +56,9 @@ def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict 
 def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores | FloatArray | None:
     """Give every node a finite number, higher is better; the core normalises and weighs with the site's weights.
 
-    None means that the score has nothing to say about this request. The weight is that of the site's file, else the
+    None means that the score has nothing to say about this request. An answer must not change once it is given.
+
+    The weight is that of the site's file, else the
     plugin's ``DEFAULT_WEIGHT``, else 1; with ``DEFAULT_WEIGHT = 0`` the score is off until a site enables it by name or
     gives it a weight.
 

@@ -31,7 +31,7 @@ def warnings_of(plugins: Sequence[Standing], conflicts: Iterable[str]) -> list[s
         return [f"no plugin is installed at all: pip install {DEFAULT_SET}"]
     hooks = {hook for plugin in plugins if plugin.status in ("active", "quarantined") for hook in plugin.hooks}
     sentences = [
-        f"the plugin {plugin.name}{_from(plugin)} is {_STATUS[plugin.status]}: {plugin.reason}"
+        f"the plugin {plugin.name}{_from(plugin)} is {_STATUS[plugin.status]}: {plugin.reason}{_consequence(plugin)}"
         for plugin in plugins
         if plugin.status in _STATUS
     ]
@@ -58,6 +58,12 @@ def warnings_of(plugins: Sequence[Standing], conflicts: Iterable[str]) -> list[s
 
 
 _STATUS = {"failed": "not used, for it failed", "incompatible": "incompatible", "quarantined": "quarantined"}
+
+
+def _consequence(plugin: Standing) -> str:
+    if plugin.status == "failed" and "newbon_filter_nodes" in plugin.hooks:
+        return "; it is a filter, and what it enforces is not enforced now"
+    return ""
 
 
 def _from(plugin: Standing) -> str:

@@ -117,6 +117,15 @@ class FilterConformance(_Conformance):
         again = [self._passing(host, request, self.bench()) for request in reversed(self.requests())]
         assert first == again[::-1]
 
+    def test_an_answer_stays_as_it_was_given(self) -> None:
+        host = self.host()
+        for request in self.requests():
+            verdict = self.ask(host, request, self.bench().nodes(request))
+            given = None if verdict is None else verdict.passed.copy()
+            self.ask(host, request, self.bench().nodes(request, added=3))
+            if verdict is not None and given is not None:
+                np.testing.assert_array_equal(verdict.passed, given, err_msg="a later question changed this answer")
+
     def test_the_order_of_nodes_changes_nothing(self) -> None:
         host = self.host()
         for request in self.requests():
@@ -166,6 +175,15 @@ class ScoreConformance(_Conformance):
         first = [self._by_name(host, request, self.bench()) for request in self.requests()]
         again = [self._by_name(host, request, self.bench()) for request in reversed(self.requests())]
         assert first == again[::-1]
+
+    def test_an_answer_stays_as_it_was_given(self) -> None:
+        host = self.host()
+        for request in self.requests():
+            scores = self.ask(host, request, self.bench().nodes(request))
+            given = None if scores is None else scores.values.copy()
+            self.ask(host, request, self.bench().nodes(request, added=3))
+            if scores is not None and given is not None:
+                np.testing.assert_array_equal(scores.values, given, err_msg="a later question changed this answer")
 
     def test_the_order_of_nodes_changes_nothing(self) -> None:
         host = self.host()

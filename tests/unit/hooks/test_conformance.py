@@ -141,6 +141,35 @@ def test_an_unsound_score_is_caught(answer, broken):
     assert broken in laws(ScoreConformance, a_score(answer))
 
 
+class FilterThatReuses:
+    """The same with a mask."""
+
+    buffer = np.zeros(8, dtype=bool)
+
+    @hookimpl
+    def newbon_filter_nodes(self, nodes):
+        answer = self.buffer[: len(nodes)]
+        answer[:] = nodes.instance_count < 2
+        return answer
+
+
+class Reuses:
+    """Keeps one array for ever and writes each answer into it."""
+
+    buffer = np.zeros(8)
+
+    @hookimpl
+    def newbon_score_nodes(self, nodes):
+        answer = self.buffer[: len(nodes)]
+        answer[:] = nodes.instance_count
+        return answer
+
+
+def test_an_answer_that_changes_after_it_was_given_is_caught():
+    assert "test_an_answer_stays_as_it_was_given" in laws(ScoreConformance, Reuses)
+    assert "test_an_answer_stays_as_it_was_given" in laws(FilterConformance, FilterThatReuses)
+
+
 def test_a_provider_whose_schema_refuses_its_own_example_is_caught():
     plugin = TestASoundProvider.plugin
     wrong = laws(ProviderConformance, plugin, examples={"http": {"pfad": "/"}})

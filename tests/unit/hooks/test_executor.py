@@ -82,6 +82,7 @@ def test_a_filter_that_fails_rejects_every_node_with_its_error(answer, expected)
         (np.array([0.0, 1.0, np.inf]), "has inf for node 2"),
         (Scores(np.ones(3), bounds=(0.0, np.inf)), "Scores.bounds"),
         (Scores(np.ones(3), bounds=5.0), "Scores.bounds"),
+        (Scores(np.ones(3), domains=[]), "Scores.domains is list []; it must be a tuple of DomainTerm"),
         (Scores(np.ones(3), domains=("zone",)), "it must hold DomainTerm only"),
         (Scores(np.ones(3), domains=(DomainTerm(np.zeros(2, int), np.ones(1), 1.0),)), "DomainTerm.codes"),
         (Scores(np.ones(3), domains=(DomainTerm(np.array([0, 1, 2]), np.ones(2), 1.0),)), "goes from 0 to 2"),
@@ -244,6 +245,31 @@ def test_quarantine_begins_exactly_when_the_budget_is_used_up(times):
             assert account.quarantined
             return
         assert not account.quarantined
+
+
+ARRAYS = st.builds(
+    lambda shape, dtype: np.zeros(shape, dtype=dtype),
+    st.sampled_from([(0,), (2,), (3,), (4,), (3, 3), ()]),
+    st.sampled_from([bool, float, int, "U1", object, "float32", "complex"]),
+)
+THINGS = ARRAYS | st.none() | st.integers() | st.text(max_size=3) | st.lists(st.booleans(), max_size=3)
+VERDICTS = st.builds(Verdict, THINGS, THINGS, THINGS, THINGS)
+SCORES = st.builds(Scores, THINGS, THINGS | st.tuples(st.floats(), st.floats()), THINGS | st.tuples(THINGS), THINGS)
+
+
+@given(THINGS | VERDICTS | SCORES)
+def test_whatever_a_plugin_answers_the_scheduler_gets_what_it_can_use(answer):
+    host = PluginHost.of(f=a_filter(answer), s=a_score(answer))
+    for one in host.filter_nodes(REQUEST, NODES):
+        assert (one.verdict.passed.dtype, one.verdict.passed.shape) == (bool, (3,))
+        assert one.verdict.reason(0)
+        assert isinstance(one.verdict.stepwise, bool)
+        assert one.verdict.summarise is None or sum(r.nodes for r in one.verdict.summarise(passing())) == 3
+    for one in host.score_nodes(REQUEST, NODES):
+        assert (one.scores.values.dtype, one.scores.values.shape) == (np.float64, (3,))
+        assert isinstance(one.scores.domains, tuple)
+        assert isinstance(one.scores.stepwise, bool)
+        assert one.scores.bounds is None or one.scores.bounds[0] != one.scores.bounds[1]
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))

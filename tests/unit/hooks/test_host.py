@@ -235,6 +235,15 @@ def test_what_is_missing_is_said_with_the_way_to_get_it():
     ]
 
 
+def test_a_filter_that_cannot_be_used_is_told_with_what_that_means():
+    broken = PluginHost.of(PluginSettings(tables={"f": {"x": 1}}), f=a_filter(), r=a_runtime(), s=a_score())
+    assert broken.warnings == [
+        "the plugin f is not used, for it failed: [plugins.f] x: this plugin takes no options; "
+        "it is a filter, and what it enforces is not enforced now",
+        "no filter plugin is active, so resources and constraints are not enforced; installed but not used: f",
+    ]
+
+
 def test_an_unknown_plugin_is_answered_with_the_nearest():
     with pytest.raises(KeyError, match="did you mean 'score_spread'"):
         host_of(score_spread=a_score()).plugin("score_spreed")
