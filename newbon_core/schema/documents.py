@@ -25,11 +25,10 @@ from newbon_core.schema.problems import (
     spelt,
     value_at,
 )
-from newbon_core.schema.reader import MAX_BYTES, ReadResult, lines_of, read
+from newbon_core.schema.reader import MAX_BYTES, MAX_DOCUMENTS, ReadResult, lines_of, read
 from newbon_core.schema.service import ServiceSchema
 
 MAX_PROBLEMS = 200
-MAX_DOCUMENTS = 20_000
 
 Raw = dict[Any, Any]
 
@@ -246,6 +245,8 @@ def _cut(problems: list[Problem], source: str, unread: int) -> None:
 
 def _with_lines(result: LoadResult, text: str) -> LoadResult:
     """The same result with a line for each problem: its own, or that of the nearest container."""
+    if all(problem.line or problem.index is None for problem in (*result.problems, *result.notes)):
+        return result
     lines = {(index, spelt(path)): line for (index, path), line in lines_of(text).items()}
 
     def placed(problems: Iterable[Problem]) -> list[Problem]:

@@ -21,6 +21,7 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 100_000
 MAX_ALIASES = 1_000
+MAX_DOCUMENTS = 20_000
 MAX_READ_PROBLEMS = 100
 MAX_SURPRISE_CHARS = 200
 
@@ -241,6 +242,8 @@ class Composer:
             self.index += 1
             self.root = None
             self.anchors.clear()
+            if self.index > MAX_DOCUMENTS:
+                raise _Stop(f"holds more than {MAX_DOCUMENTS} documents", _line(event))
         elif isinstance(event, yaml.DocumentEndEvent):
             self._finish()
 

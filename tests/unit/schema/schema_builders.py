@@ -92,7 +92,7 @@ RESOURCES = st.builds(
 )
 PORTS = unique(
     mapping(
-        {"name": DNS, "port": st.integers(1, 65535)},
+        {"name": DNS.filter(lambda name: "--" not in name), "port": st.integers(1, 65535)},
         protocol=st.sampled_from(["tcp", "udp"]),
         host_port=st.one_of(st.just("auto"), st.integers(1, 65535)),
     ),
@@ -241,11 +241,11 @@ def spoil(document, random: Random):
             case 1 if isinstance(container, dict):
                 container[str(key)[:-1]] = container.pop(key)
             case 2 if isinstance(container, dict):
-                container[random.choice(["nmae", "prot", "", "x y"])] = random.choice(SPOILS)
+                container[random.choice(["nmae", "prot", "", "x y"])] = copy.deepcopy(random.choice(SPOILS))
             case 3 if isinstance(container, list):
                 container.append(copy.deepcopy(container[key]))
             case _:
-                container[key] = random.choice(SPOILS)
+                container[key] = copy.deepcopy(random.choice(SPOILS))
     return spoilt
 
 

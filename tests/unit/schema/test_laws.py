@@ -5,8 +5,11 @@ from functools import partial
 from random import Random
 
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from jsonschema_rs import validator_for
 from marshmallow import INCLUDE, Schema, ValidationError
 from schema_builders import JUNK, NODES, SERVICES, Host, loaded, mutated, spoil
 
@@ -132,7 +135,7 @@ def test_a_character_put_into_a_sound_text_never_gives_an_exception(document, at
     told(load_documents((text[:at] + character + text[at:]).encode(), HOST))
 
 
-@settings(some, max_examples=40)
+@settings(some, max_examples=40, phases=[Phase.explicit, Phase.generate])
 @given(SERVICES | NODES, st.integers(0, 1 << 32))
 def test_thousands_of_documents_out_of_order_are_refused_with_a_path_or_sound(document, seed):
     """Forty times fifty documents, each spoilt by plain random: cheaper than drawing every one."""
@@ -144,3 +147,22 @@ def test_thousands_of_documents_out_of_order_are_refused_with_a_path_or_sound(do
         kind = spoilt.get("kind")
         if kind == "Service":
             assert outcome(SCHEMAS[kind].accept, spoilt) == outcome(partial(Schema.load, SCHEMAS[kind]), spoilt)
+
+
+def described():
+    """The JSON schemas of all kinds as the OpenAPI description has them."""
+    spec = APISpec(title="", version="", openapi_version="3.1.0", plugins=[MarshmallowPlugin()])
+    for kind, schema in SCHEMAS.items():
+        spec.components.schema(kind, schema=type(schema))
+    return {kind: validator_for({**spec.to_dict(), "$ref": f"#/components/schemas/{kind}"}) for kind in SCHEMAS}
+
+
+DESCRIBED = described()
+
+
+@some
+@given(SERVICES | NODES)
+def test_what_is_accepted_is_also_right_by_the_openapi_description(document):
+    validator = DESCRIBED[document["kind"]]
+    validator.validate(document)
+    validator.validate(dumped(loaded(document)))
