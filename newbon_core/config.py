@@ -64,7 +64,7 @@ class NodeSettings:
     lost_after_s: float = 10.0
     zone_label: str = "zone"
     pace_above: float = 0.5
-    pace_per_s: float = 1.0
+    pace_per_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
