@@ -1,6 +1,6 @@
 """Documents to models and back, every error with its place in the document."""
 
-from newbon_core.schema.documents import Document, LoadResult, load_documents, parse_documents
+from newbon_core.schema.documents import Document, LoadResult, load_documents, load_sources, parse_documents
 from newbon_core.schema.dump import dump_node, dump_resources, dump_service, dump_yaml, to_yaml
 from newbon_core.schema.node import NodePatch, NodeSchema
 from newbon_core.schema.problems import Problem
@@ -21,6 +21,7 @@ __all__ = [
     "dump_service",
     "dump_yaml",
     "load_documents",
+    "load_sources",
     "parse_documents",
     "parse_selector",
     "to_yaml",

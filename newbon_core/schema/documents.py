@@ -29,6 +29,7 @@ from newbon_core.schema.reader import MAX_BYTES, MAX_DOCUMENTS, ReadResult, line
 from newbon_core.schema.service import ServiceSchema
 
 MAX_PROBLEMS = 200
+MAX_MESSAGE_CHARS = 1_000
 
 Raw = dict[Any, Any]
 
@@ -71,6 +72,24 @@ def load_documents(text: bytes, host: Installed, source: str = "input", *, limit
     if not result.problems and not raw.documents:
         result.problems.append(Problem(source=source, index=None, path="", message="holds no document"))
     return result if (result.ok and not result.notes) or not raw.text else _with_lines(result, raw.text)
+
+
+def load_sources(sources: Iterable[tuple[str, bytes]], host: Installed) -> LoadResult:
+    """Several texts by their names as one input: a document that two of them hold is a problem of the second."""
+    whole = LoadResult([], [], [])
+    seen: dict[tuple[str, str], Document] = {}
+    for source, text in sources:
+        result = load_documents(text, host, source)
+        whole.documents.extend(result.documents)
+        whole.problems.extend(result.problems)
+        whole.notes.extend(result.notes)
+        for document in result.documents:
+            first = seen.setdefault((document.kind, document.name), document)
+            if first.source != source:
+                message = f"{first.kind} {first.name} is document {first.index + 1} of {first.source} already"
+                raw = {"kind": document.kind, "name": document.name}
+                whole.problems.append(_problem(source, document.index, raw, ("name",), message))
+    return whole
 
 
 def parse_documents(documents: Sequence[object], host: Installed, source: str = "request") -> LoadResult:
@@ -182,7 +201,7 @@ def _problem(source: str, index: int, raw: object, path: Path, message: str) -> 
         source=source,
         index=index,
         path=spelt(path),
-        message=message,
+        message=clean(message, MAX_MESSAGE_CHARS),
         value=shortened(value) if present and path and not hidden else None,
         nearest=near,
         kind=clean(kind, 60) if isinstance(kind, str) else None,

@@ -62,6 +62,8 @@ def test_what_is_loaded_and_dumped_loads_as_the_same_model(document):
 @example("yes")
 @example("1:30")
 @example(" ")
+@example("a: b # c")
+@example("\x80\x85\u2028\ufeff\u00e9\U0001f600\ttab\nline")
 def test_text_that_looks_like_something_else_stays_text_in_yaml(text):
     model = loaded(
         {"kind": "Service", "name": "web", "image": "a", "args": [text], "runtime_options": {text: text}}, OPEN

@@ -112,6 +112,13 @@ def test_a_plugin_that_raises_or_answers_nonsense_refuses_and_is_named(answer, b
     assert "plugin guard could not check this" in found["resources"]
 
 
+def test_what_a_plugin_says_is_kept_to_one_short_line(bare):
+    host = bare.enforcing("resources", lambda _value: [FieldProblem("", "two\nlines \ud800 " + "x" * 9_000)])
+    found = problems_of(service(resources={"cpu": 1}), host)["resources"]
+    assert found.startswith("two\\u000alines \\ud800 xxx")
+    assert len(found) <= 1_000
+
+
 def test_what_plugins_refuse_is_told_together_with_what_the_schema_refuses(bare):
     found = problems_of(
         service(name="A", image=5, imge="x", replicas=-1, runtime="podman", resources={"cpu": 0, "memory": "1GiB"}),

@@ -3,7 +3,7 @@
 import pytest
 from schema_builders import Host, service
 
-from newbon_core.schema import load_documents, parse_documents
+from newbon_core.schema import load_documents, load_sources, parse_documents
 
 
 def test_everything_wrong_in_all_documents_is_told_together():
@@ -106,3 +106,13 @@ kind: Servce
         (1, "image"), (3, "imge"), (4, "replicas"), (7, "ports[0].port"), (8, "ports[1].port"), (8, "ports[1].name"),
         (10, "kind"),
     ]  # fmt: skip
+
+
+def test_a_document_in_two_files_is_refused_at_the_second():
+    text = b"kind: Service\nname: web\nimage: a\n"
+    result = load_sources(
+        [("a.yaml", text), ("b.yaml", b"---\n" + text.replace(b"web", b"db") + b"---\n" + text)], Host.full()
+    )
+    assert [str(problem) for problem in result.problems] == [
+        'b.yaml: document 2 (Service web): name: "web": Service web is document 1 of a.yaml already'
+    ]
