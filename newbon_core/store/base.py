@@ -68,7 +68,10 @@ class TxnResult:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key's change; ``value`` is None where it was deleted (``revision`` is then that of the deletion)."""
+    """One key's change; ``value`` is None where it was deleted.
+
+    Then ``revision`` is that of the deletion and ``create_revision`` is 0.
+    """
 
     key: str
     value: bytes | None

@@ -29,19 +29,30 @@ class StoreSettings(Protocol):
 
 
 def open_store(settings: StoreSettings, data_dir: Path) -> Store:
-    """Open it. Raises StoreUnavailable with a sentence about what is missing."""
+    """Open it. Raises StoreError (mostly StoreUnavailable, StoreInUse) with a sentence about what is missing."""
     if settings.kind == "sqlite":
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return SqliteStore(data_dir / "newbon.db")
+    # Imported only here, because a site without etcd needs none of its packages.
     try:
         from newbon_core.store.etcd import EtcdStore
     except ImportError as error:
-        raise StoreUnavailable(f"the etcd store needs a package: pip install 'newbon-core[etcd]' ({error})") from error
+        raise StoreUnavailable(
+            f"the etcd store needs more packages: pip install 'newbon-core[etcd]' ({error})"
+        ) from error
     return EtcdStore(
         settings.endpoints,
         ca_cert=settings.ca_cert,
         cert=settings.cert,
         key=settings.key,
         username=settings.username,
-        password_file=settings.password_file,
+        password=_password(settings.password_file),
     )
+
+
+def _password(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreUnavailable(f"the password file of the store cannot be read: {path}: {error}") from error

@@ -1,402 +1,380 @@
 """The embedded store: SQLite with a write-ahead log, every acknowledged transaction on disk.
 
-One thread writes. It takes whatever transactions wait, carries them out in turn inside one SQLite transaction, and
-acknowledges them after its COMMIT, so that many writers share one fsync (group commit). Watches are fed in the process.
+Writers queue, and whichever of them comes first carries out all that wait inside one SQLite transaction; each is
+acknowledged after its COMMIT, so many share one fsync (group commit). Watches are fed in the process, without reading
+the file again.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import queue
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import cast
 
+from newbon_core.store import sqlite_file as file
 from newbon_core.store.base import (
     Change,
+    Compacted,
     Compare,
     KeyValue,
     LeaseExpired,
     Put,
     StoreError,
     StoreUnavailable,
-    TransactionTooLarge,
     TxnResult,
-    WatchBatch,
 )
+from newbon_core.store.feed import ChangeLog, LogWatch
+from newbon_core.store.group_commit import GroupCommit, Job
+from newbon_core.store.limits import check_txn
+from newbon_core.store.pipelined import TxnRequest
+from newbon_core.store.sqlite_file import StoreInUse
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS kv (
-  key TEXT PRIMARY KEY, value BLOB NOT NULL, created INTEGER NOT NULL, modified INTEGER NOT NULL,
-  lease INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS kv_lease ON kv (lease) WHERE lease != 0;
-CREATE TABLE IF NOT EXISTS history (
-  revision INTEGER NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL, value BLOB, created INTEGER NOT NULL,
-  PRIMARY KEY (revision, position)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS lease (id INTEGER PRIMARY KEY, ttl REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('revision', 0), ('compacted', 0), ('lease', 0);
-"""
-_GROUP = 256
-_KEEP_REVISIONS = 100_000
-_RECENT_REVISIONS = 10_000
-_HIGHEST = chr(0x10FFFF)
+__all__ = ["SqliteStore", "StoreInUse"]
 
-# Inside SqliteStore the name ``list`` is a method, so annotations there need these.
-_Changes = list[Change]
+_RECENT_CHANGES = 8192
+_RECENT_BYTES = 32_000_000
+_PIECE = 2000
+_MARK = 1000
+
+# Inside the class the name ``list`` is a method.
 _Items = list[KeyValue]
-_Jobs = list["_Job"]
+_Changes = list[Change]
 
 
 @dataclass(slots=True)
-class _Job:
-    """Something for the writing thread: ``run`` inside its transaction, ``done`` after the COMMIT."""
-
-    run: Callable[[sqlite3.Connection], object]
-    done: Future[object]
+class _Lease:
+    ttl_s: float
+    deadline: float
 
 
 class SqliteStore:
-    """See the module's docstring. ``path`` is created with mode 0600; a second process is refused.
+    """See ``newbon_core.store.base.Store``. One process at a time may have the file open; it is made with mode 0600.
 
-    ``clock`` gives seconds that only go forward; leases run by it and begin anew when the store is opened.
-    Raises StoreUnavailable when the file cannot be opened or another process has it.
+    ``keep_changes``: how many changes of the past are kept for watches at least; older ones are compacted by and by.
+    ``clock`` gives seconds that only go forward; leases run by it, and begin anew when the store is opened.
+    Raises StoreInUse, StoreUnavailable, and StoreError where the file is something else.
     """
 
     max_txn_ops = 10_000
-    max_value_bytes = 64 << 20
+    max_value_bytes = 64_000_000
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, path: Path, *, keep_changes: int = 100_000, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
-        self._lock_file = _claim(path)
-        try:
-            self._writer = _connect(path)
-            self._writer.executescript(_SCHEMA)
-            self._reader = _connect(path)
-        except sqlite3.Error as error:
-            self._lock_file.close()
-            raise StoreUnavailable(f"{path}: {error}") from error
-        self._read_lock = threading.Lock()
-        meta = dict(self._writer.execute("SELECT name, value FROM meta"))
-        self._revision: int = meta["revision"]
-        self._compacted: int = meta["compacted"]
-        self._deadlines = {row[0]: (row[1], clock() + row[1]) for row in self._writer.execute("SELECT * FROM lease")}
-        self._recent: deque[tuple[int, tuple[Change, ...]]] = deque(maxlen=_RECENT_REVISIONS)
-        self._committed = threading.Condition()
-        self._published = self._revision
-        self._uncommitted: deque[tuple[int, tuple[Change, ...]]] = deque()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._keep = keep_changes
+        self._clock = clock
+        self._lock_file = file.claim(path)
+        self._group = GroupCommit(self._commit)
+        self._fresh: _Changes = []
+        self._leases: dict[int, _Lease] = {}
+        self._marks: deque[tuple[int, int]] = deque()
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._lease_thread: threading.Thread | None = None
+        self._lease_news = threading.Event()
         self._closed = False
-        self._thread = threading.Thread(target=self._write_jobs, name="store-writer", daemon=True)
-        self._thread.start()
+        try:
+            with self._told():
+                self._db = file.connect(path)
+                meta = file.read_meta(self._db)
+                self._log = ChangeLog(meta["revision"], _RECENT_CHANGES, _RECENT_BYTES)
+                self._total = 0
+                self._load(meta)
+        except StoreError:
+            self._lock_file.close()
+            raise
+        self._stale = False
+
+    def _load(self, meta: dict[str, int]) -> None:
+        """Take over what the file says: at the start, and after a failure that left open what was written."""
+        self._revision, self._compacted, self._swept = meta["revision"], meta["compacted"], meta["swept"]
+        now = self._clock()
+        before = self._leases
+        rows = self._db.execute("SELECT id, ttl_s FROM lease")
+        self._leases = {number: before.get(number) or _Lease(ttl_s, now + ttl_s) for number, ttl_s in rows}
+        if self._leases:
+            self._watch_leases()
+        ids = [row[0] for row in self._db.execute("SELECT id FROM change WHERE id >= ?", (self._compacted << 20,))]
+        self._total = len(ids)
+        self._marks = deque((at, ids[at] >> 20) for at in range(_MARK, len(ids), _MARK))
+        if self._log.revision < self._revision:
+            missed, upto = file.read_history(self._db, "", self._log.revision + 1, self._revision, len(ids))
+            self._log.append(missed, upto)
 
     # --- reading ---
 
     def get(self, key: str) -> KeyValue | None:
-        with self._read_lock:
-            try:
-                query = "SELECT key, value, created, modified FROM kv WHERE key = ?"
-                row = self._reader.execute(query, (key,)).fetchone()
-            except sqlite3.Error as error:
-                raise self._unavailable(error) from error
-        return KeyValue(*row) if row is not None else None
+        """See ``Store.get``."""
+        with self._reader() as db:
+            return file.read_key(db, key)
 
     def list(self, prefix: str) -> tuple[_Items, int]:
-        with self._read_lock:
+        """See ``Store.list``."""
+        with self._reader() as db:
+            db.execute("BEGIN")
             try:
-                self._reader.execute("BEGIN")
-                revision: int = self._reader.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
-                query = "SELECT key, value, created, modified FROM kv WHERE key >= ? AND key < ? ORDER BY key"
-                rows = self._reader.execute(query, (prefix, prefix + _HIGHEST)).fetchall()
-                self._reader.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise self._unavailable(error) from error
-        return [KeyValue(*row) for row in rows], revision
+                revision = file.read_meta(db)["revision"]
+                return file.read_prefix(db, prefix), revision
+            finally:
+                db.execute("ROLLBACK")
 
-    def _unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._path}: {error}")
+    def watch(self, prefix: str, from_revision: int) -> LogWatch:
+        """See ``Store.watch``."""
+        self._check_open()
+        return LogWatch(self._log, prefix, from_revision, self.list, self._history)
+
+    def _history(self, prefix: str, from_revision: int) -> tuple[_Changes, int]:
+        with self._reader() as db:
+            db.execute("BEGIN")
+            try:
+                meta = file.read_meta(db)
+                if from_revision < meta["compacted"]:
+                    raise Compacted(f"revision {from_revision} is no longer kept")
+                return file.read_history(db, prefix, from_revision, meta["revision"], _PIECE)
+            finally:
+                db.execute("ROLLBACK")
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        self._check_open()
+        with self._told():
+            try:
+                db = self._readers.pop()
+            except IndexError:
+                db = file.connect(self._path)
+            try:
+                yield db
+            except sqlite3.Error:
+                db.close()
+                raise
+            except StoreError:
+                self._readers.append(db)
+                raise
+            self._readers.append(db)
+        if self._closed:
+            self._close_readers()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreUnavailable(file.sentence(self._path, error)) from error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"the store {self._path} was closed")
 
     # --- writing ---
 
     def txn(self, compares: Sequence[Compare], puts: Sequence[Put], deletes: Sequence[str] = ()) -> TxnResult:
-        operations, size = len(puts) + len(deletes), sum(len(put.value) for put in puts)
-        if max(operations, len(compares)) > self.max_txn_ops or size > self.max_value_bytes:
-            raise TransactionTooLarge(f"{operations} operations, {len(compares)} compares, {size} bytes")
-        result = self._submit(lambda db: self._carry_out(db, compares, puts, deletes))
-        assert isinstance(result, TxnResult)
-        return result
+        """See ``Store.txn``."""
+        check_txn(self.max_txn_ops, self.max_value_bytes, compares, puts, deletes)
+        return self._group.submit(lambda: self._carry_out(compares, puts, deletes))
 
-    def grant_lease(self, ttl_s: float) -> int:
-        def grant(db: sqlite3.Connection) -> int:
-            db.execute("UPDATE meta SET value = value + 1 WHERE name = 'lease'")
-            lease: int = db.execute("SELECT value FROM meta WHERE name = 'lease'").fetchone()[0]
-            db.execute("INSERT INTO lease VALUES (?, ?)", (lease, ttl_s))
-            self._deadlines[lease] = (ttl_s, self._clock() + ttl_s)
-            return lease
-
-        lease = self._submit(grant)
-        assert isinstance(lease, int)
-        return lease
-
-    def keep_alive(self, lease: int) -> None:
-        def renew(_: sqlite3.Connection) -> None:
-            if lease not in self._deadlines:
-                raise LeaseExpired(f"lease {lease}")
-            ttl_s, _deadline = self._deadlines[lease]
-            self._deadlines[lease] = (ttl_s, self._clock() + ttl_s)
-
-        self._submit(renew)
-
-    def revoke_lease(self, lease: int) -> None:
-        self._submit(lambda db: self._end_lease(db, lease))
+    def txn_many(self, txns: Sequence[TxnRequest]) -> Sequence[TxnResult]:
+        """See ``Pipelined.txn_many``; they share one fsync."""
+        for compares, puts, deletes in txns:
+            check_txn(self.max_txn_ops, self.max_value_bytes, compares, puts, deletes)
+        jobs = [Job(lambda txn=txn: self._carry_out(*txn)) for txn in txns]  # type: ignore[misc]  # mypy cannot infer
+        self._group.run_all(jobs)
+        return [cast(TxnResult, job.outcome()) for job in jobs]
 
     def compact(self, revision: int) -> None:
-        self._submit(lambda db: self._forget(db, revision))
+        """See ``Store.compact``; a revision that is yet to come counts as the present one."""
+        self._group.submit(lambda: self._set_compacted(min(revision, self._revision)))
+        # In pieces, so that others can write in between.
+        while self._group.submit(self._sweep):
+            pass
 
-    def _submit(self, run: Callable[[sqlite3.Connection], object]) -> object:
-        if self._closed:
-            raise StoreUnavailable(f"{self._path}: the store is closed")
-        job = _Job(run, Future())
-        self._jobs.put(job)
-        return job.done.result()
-
-    # --- the writing thread ---
-
-    def _write_jobs(self) -> None:
-        while True:
-            group = self._next_group()
-            if group is None:
-                return
-            self._write_group(group)
-
-    def _next_group(self) -> _Jobs | None:
-        """Wait for work; an empty group is a lease whose time is over. None: the store was closed."""
-        deadline = min((until for _, until in self._deadlines.values()), default=None)
+    def _commit(self, group: Sequence[Job]) -> None:
         try:
-            wait_s = None if deadline is None else max(0.0, deadline - self._clock())
-            first = self._jobs.get(timeout=wait_s)
-        except queue.Empty:
-            return []
-        group: _Jobs = []
-        while first is not None:
-            group.append(first)
-            if len(group) == _GROUP or self._jobs.empty():
-                return group
-            first = self._jobs.get()
+            self._check_open()
+            with self._told():
+                self._write_group(group)
+        except BaseException as error:
+            self._undo()
+            for job in group:
+                job.error = StoreUnavailable(str(error))
+            if not isinstance(error, StoreError):
+                raise
+
+    def _write_group(self, group: Sequence[Job]) -> None:
+        if self._stale:
+            self._db.close()
+            self._db = file.connect(self._path)
+            self._load(file.read_meta(self._db))
+            self._stale = False
+        before = self._revision
+        self._db.execute("BEGIN IMMEDIATE")
+        self._expire()
         for job in group:
-            job.done.set_exception(StoreUnavailable(f"{self._path}: the store is closed"))
-        return None
+            try:
+                job.result = job.run()
+            except StoreError as error:
+                job.error = error
+        self._keep_short()
+        if self._revision != before:
+            file.set_meta(self._db, "revision", self._revision)
+        self._db.execute("COMMIT")
+        if self._fresh:
+            self._log.append(self._fresh, self._revision)
+            self._fresh = []
 
-    def _write_group(self, group: Sequence[_Job]) -> None:
-        outcomes: deque[tuple[Future[object], object, StoreError | None]] = deque()
-        revision = self._revision
+    def _undo(self) -> None:
+        """Whether a COMMIT that failed is in the file after all shows when it is opened again."""
+        self._stale = True
+        self._fresh = []
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            for lease in [one for one, (_, until) in self._deadlines.items() if until <= self._clock()]:
-                self._end_lease(self._writer, lease)
-            for job in group:
-                try:
-                    outcomes.append((job.done, job.run(self._writer), None))
-                except StoreError as error:
-                    outcomes.append((job.done, None, error))
-            if self._revision != revision:
-                self._writer.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (self._revision,))
-            if self._revision - self._compacted > 2 * _KEEP_REVISIONS:
-                self._forget(self._writer, self._revision - _KEEP_REVISIONS)
-            self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back(revision)
-            for job in group:
-                job.done.set_exception(self._unavailable(error))
-            return
-        self._publish()
-        for done, value, refused in outcomes:
-            if refused is not None:
-                done.set_exception(refused)
-            else:
-                done.set_result(value)
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._db.close()
 
-    def _roll_back(self, revision: int) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
-        self._revision = revision
-        self._uncommitted.clear()
-        stored = {row[0] for row in self._writer.execute("SELECT id FROM lease")}
-        self._deadlines = {lease: kept for lease, kept in self._deadlines.items() if lease in stored}
-
-    def _publish(self) -> None:
-        with self._committed:
-            self._recent.extend(self._uncommitted)
-            self._published = self._revision
-            self._committed.notify_all()
-        self._uncommitted.clear()
-
-    def _carry_out(
-        self, db: sqlite3.Connection, compares: Sequence[Compare], puts: Sequence[Put], deletes: Sequence[str]
-    ) -> TxnResult:
-        for put in puts:
-            if put.lease and put.lease not in self._deadlines:
-                raise LeaseExpired(f"lease {put.lease} of {put.key}")
-        find = "SELECT created, modified FROM kv WHERE key = ?"
-        for compare in compares:
-            row = db.execute(find, (compare.key,)).fetchone()
-            if (row[1] if row else 0) != compare.mod_revision:
+    def _carry_out(self, compares: Sequence[Compare], puts: Sequence[Put], deletes: Sequence[str]) -> TxnResult:
+        written = [put.key.encode() for put in puts]
+        removed = [key.encode() for key in deletes]
+        compared = [compare.key.encode() for compare in compares]
+        present = file.find(self._db, {*written, *removed, *compared})
+        for compare, key in zip(compares, compared, strict=True):
+            if (present[key][0] >> file.SHIFT if key in present else 0) != compare.mod_revision:
                 return TxnResult(False, self._revision)
-        present = [(key, row[0]) for key in deletes if (row := db.execute(find, (key,)).fetchone())]
-        if not puts and not present:
-            return TxnResult(True, self._revision)
-        self._revision += 1
-        changes = []
         for put in puts:
-            row = db.execute(find, (put.key,)).fetchone()
-            created = row[0] if row else self._revision
-            values = (put.key, put.value, created, self._revision, put.lease)
-            db.execute("INSERT OR REPLACE INTO kv VALUES (?, ?, ?, ?, ?)", values)
-            changes.append(Change(put.key, put.value, created, self._revision))
-        changes += self._delete(db, present)
-        self._record(db, changes)
+            if put.lease and put.lease not in self._leases:
+                raise LeaseExpired(f"the lease {put.lease} of the key {put.key!r} is gone")
+        revision = self._revision + 1
+        rows, changes = [], []
+        for put, key in zip(puts, written, strict=True):
+            created = present[key][1] if key in present else revision
+            rows.append((key, put.value, created, put.lease))
+            changes.append(Change(put.key, put.value, created, revision))
+        gone = [key for key in removed if key in present]
+        self._write(changes, present, rows, gone)
         return TxnResult(True, self._revision)
 
-    def _delete(self, db: sqlite3.Connection, keys: Sequence[tuple[str, int]]) -> _Changes:
-        db.executemany("DELETE FROM kv WHERE key = ?", [(key,) for key, _ in keys])
-        return [Change(key, None, created, self._revision) for key, created in keys]
+    def _write(
+        self,
+        changes: Sequence[Change],
+        present: file.Present,
+        rows: Sequence[tuple[bytes, bytes, int, int]],
+        gone: Sequence[bytes],
+    ) -> None:
+        if not rows and not gone:
+            return
+        revision = self._revision + 1
+        file.write(self._db, revision, present, rows, gone, self._swept)
+        self._fresh += changes
+        self._fresh += [Change(key.decode(), None, 0, revision) for key in gone]
+        self._revision = revision
+        self._total += len(rows) + len(gone)
+        if self._total - (self._marks[-1][0] if self._marks else 0) >= _MARK:
+            self._marks.append((self._total, revision))
 
-    def _record(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
-        rows = [(self._revision, i, one.key, one.value, one.create_revision) for i, one in enumerate(changes)]
-        db.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?)", rows)
-        self._uncommitted.append((self._revision, tuple(changes)))
+    # --- history ---
 
-    def _end_lease(self, db: sqlite3.Connection, lease: int) -> None:
-        self._deadlines.pop(lease, None)
-        db.execute("DELETE FROM lease WHERE id = ?", (lease,))
-        bound = db.execute("SELECT key, created FROM kv WHERE lease = ? ORDER BY key", (lease,)).fetchall()
-        if bound:
-            self._revision += 1
-            self._record(db, self._delete(db, bound))
-
-    def _forget(self, db: sqlite3.Connection, revision: int) -> None:
-        revision = min(revision, self._revision)
+    def _set_compacted(self, revision: int) -> None:
         if revision > self._compacted:
-            db.execute("DELETE FROM history WHERE revision < ?", (revision,))
-            db.execute("UPDATE meta SET value = ? WHERE name = 'compacted'", (revision,))
+            file.set_meta(self._db, "compacted", revision)
             self._compacted = revision
+            self._log.trim(revision)
 
-    # --- watching ---
+    def _sweep(self) -> bool:
+        """Clear a piece of what is compacted; False when there is no more."""
+        if self._swept < self._compacted:
+            self._swept = file.sweep(self._db, self._swept, self._compacted, _PIECE)
+        return self._swept < self._compacted
 
-    def watch(self, prefix: str, from_revision: int) -> SqliteWatch:
-        return SqliteWatch(self, prefix, from_revision)
+    def _keep_short(self) -> None:
+        while self._marks and self._total - self._marks[0][0] > self._keep:
+            self._set_compacted(self._marks.popleft()[1])
+        if self._swept < self._compacted:
+            self._sweep()
 
-    def wait_beyond(self, revision: int, timeout_s: float, stopped: Callable[[], bool]) -> bool:
-        """Block until ``revision`` is committed; False when the time is over or it was stopped."""
-        deadline = time.monotonic() + timeout_s
-        with self._committed:
-            while self._published < revision:
-                left = deadline - time.monotonic()
-                if left <= 0 or stopped() or self._closed:
-                    return False
-                self._committed.wait(left)
-        return not stopped()
+    # --- leases ---
 
-    def wake_watches(self) -> None:
-        """Let every waiting ``poll`` look whether it was closed."""
-        with self._committed:
-            self._committed.notify_all()
+    def grant_lease(self, ttl_s: float) -> int:
+        """See ``Store.grant_lease``."""
 
-    def since(self, revision: int) -> tuple[_Changes, int] | None:
-        """Every change from ``revision`` on and how far that goes; None when a part of it is compacted."""
-        if revision < self._compacted:
-            return None
-        with self._committed:
-            recent = [*self._recent]
-        if recent and recent[0][0] <= revision:
-            return [change for at, changes in recent if at >= revision for change in changes], recent[-1][0]
-        with self._read_lock:
+        def grant() -> int:
+            number = cast(int, self._db.execute("INSERT INTO lease (ttl_s) VALUES (?)", (ttl_s,)).lastrowid)
+            self._leases[number] = _Lease(ttl_s, self._clock() + ttl_s)
+            return number
+
+        number = self._group.submit(grant)
+        self._watch_leases()
+        return number
+
+    def keep_alive(self, lease: int) -> None:
+        """See ``Store.keep_alive``."""
+        with self._group.lock:
+            self._check_open()
+            present, now = self._leases.get(lease), self._clock()
+            if present is None or present.deadline <= now:
+                raise LeaseExpired(f"the lease {lease} is gone")
+            present.deadline = now + present.ttl_s
+
+    def revoke_lease(self, lease: int) -> None:
+        """See ``Store.revoke_lease``."""
+        self._group.submit(lambda: self._end_lease(lease))
+
+    def _end_lease(self, lease: int) -> None:
+        if self._leases.pop(lease, None) is None:
+            return
+        rows = self._db.execute("SELECT key, id, created FROM latest WHERE lease = ? ORDER BY key", (lease,))
+        present = {key: (id_, created) for key, id_, created in rows}
+        self._write([], present, [], [*present])
+        self._db.execute("DELETE FROM lease WHERE id = ?", (lease,))
+
+    def _expire(self) -> None:
+        if self._leases:
+            now = self._clock()
+            due = sorted((one.deadline, number) for number, one in self._leases.items() if one.deadline <= now)
+            for _, number in due:
+                self._end_lease(number)
+
+    def _watch_leases(self) -> None:
+        self._lease_news.set()
+        if self._lease_thread is None:
+            self._lease_thread = threading.Thread(target=self._end_leases, name="newbon store leases", daemon=True)
+            self._lease_thread.start()
+
+    def _end_leases(self) -> None:
+        while not self._closed:
+            deadlines = [one.deadline for one in [*self._leases.values()]]
+            wait_s = min(deadlines, default=self._clock() + 60.0) - self._clock()
+            if wait_s > 0:
+                self._lease_news.wait(wait_s)
+                self._lease_news.clear()
+                continue
             try:
-                self._reader.execute("BEGIN")
-                meta = dict(self._reader.execute("SELECT name, value FROM meta"))
-                query = "SELECT key, value, created, revision FROM history WHERE revision >= ?"
-                rows = self._reader.execute(f"{query} ORDER BY revision, position", (revision,)).fetchall()
-                self._reader.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise self._unavailable(error) from error
-        if revision < meta["compacted"]:
-            return None
-        return [Change(*row) for row in rows], meta["revision"]
+                self._group.submit(lambda: None)
+            except StoreError:
+                # The file fails, which every writer is told; the lease ends when it works again.
+                self._lease_news.wait(1.0)
+
+    # --- the end ---
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._jobs.put(None)
-        self._thread.join()
-        self.wake_watches()
-        with self._read_lock:
-            self._reader.close()
-        self._writer.close()
+        """See ``Store.close``."""
+        with self._group.lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._db.close()
+        self._log.close()
+        self._lease_news.set()
+        if self._lease_thread is not None:
+            self._lease_thread.join()
+        self._close_readers()
         self._lock_file.close()
 
-
-class SqliteWatch:
-    """Reads on from where it left off."""
-
-    def __init__(self, store: SqliteStore, prefix: str, from_revision: int) -> None:
-        self._store = store
-        self._prefix = prefix
-        self._next = from_revision
-        self._closed = False
-
-    def poll(self, timeout_s: float) -> WatchBatch | None:
-        if self._closed:
-            raise StoreError("the watch is closed")
-        deadline = time.monotonic() + timeout_s
-        while self._store.wait_beyond(self._next, deadline - time.monotonic(), lambda: self._closed):
-            batch = self._read_on()
-            if batch is not None:
-                return batch
-        return None
-
-    def _read_on(self) -> WatchBatch | None:
-        found = self._store.since(self._next)
-        if found is None:
-            items, revision = self._store.list(self._prefix)
-            self._next = revision + 1
-            everything = [Change(one.key, one.value, one.create_revision, one.mod_revision) for one in items]
-            return WatchBatch(everything, revision, reset=True)
-        changes, revision = found
-        self._next = max(self._next, revision + 1)
-        mine = [change for change in changes if change.key.startswith(self._prefix)]
-        return WatchBatch(mine, revision) if mine else None
-
-    def close(self) -> None:
-        self._closed = True
-        self._store.wake_watches()
-
-
-def _claim(path: Path) -> IO[str]:
-    try:
-        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise StoreUnavailable(f"{path}: {error.strerror}") from error
-    lock = os.fdopen(descriptor, "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise StoreUnavailable(f"{path}: another process has this store open") from None
-    return lock
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+    def _close_readers(self) -> None:
+        while self._readers:
+            try:
+                self._readers.pop().close()
+            except IndexError:
+                return

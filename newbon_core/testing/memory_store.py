@@ -1,9 +1,11 @@
-"""A store in memory with etcd's semantics, for the simulator: deterministic, and fast at great volume."""
+"""A store in memory with etcd's semantics: deterministic and fast, for the simulator and for unit tests."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from math import inf
 
 from newbon_core.store.base import (
     Change,
@@ -11,152 +13,215 @@ from newbon_core.store.base import (
     KeyValue,
     LeaseExpired,
     Put,
-    StoreError,
-    TransactionTooLarge,
+    StoreUnavailable,
     TxnResult,
-    WatchBatch,
 )
+from newbon_core.store.feed import ChangeLog, LogWatch
+from newbon_core.store.limits import MAX_TXN_BYTES, MAX_TXN_OPS, check_txn
+from newbon_core.store.pipelined import TxnRequest
+
+# Inside the class the name ``list`` is a method.
+_Keys = list[str]
 
 
 class MemoryStore:
-    """Single-threaded: ``poll`` never sleeps. Leases end when ``expire(now)`` is called past their time."""
+    """See ``newbon_core.store.base.Store``. History is kept until it is compacted.
 
-    def __init__(
-        self, *, max_txn_ops: int = 128, max_value_bytes: int = 1 << 20, clock: Callable[[], float] = lambda: 0.0
-    ) -> None:
+    ``clock`` gives the seconds by which leases expire: before every operation that comes at or after their deadline,
+    and when ``expire`` is called. Nothing here starts a thread, and nothing sleeps but a ``poll`` with a timeout.
+    """
+
+    def __init__(self, max_txn_ops: int = MAX_TXN_OPS, clock: Callable[[], float] = time.monotonic) -> None:
         self.max_txn_ops = max_txn_ops
-        self.max_value_bytes = max_value_bytes
-        self.revision = 0
+        self.max_value_bytes = MAX_TXN_BYTES
         self._clock = clock
+        self._log = ChangeLog(revision=1)
+        self._log.complete_from = 1
+        self._lock = self._log.condition
         self._items: dict[str, KeyValue] = {}
-        self._keys: list[str] = []
-        self._log: list[tuple[int, tuple[Change, ...]]] = []
-        self._compacted = 0
-        self._leases: dict[int, tuple[float, float]] = {}
-        self._bound: dict[str, int] = {}
-        self._next_lease = 1
+        self._sorted: _Keys = []
+        self._unsorted: _Keys = []
+        self._gone: set[str] = set()
+        self._leases: dict[int, _Lease] = {}
+        self._lease_of: dict[str, int] = {}
+        self._granted = 0
+        self._deadline = inf
+
+    @property
+    def revision(self) -> int:
+        """The store's present revision."""
+        return self._log.revision
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     def get(self, key: str) -> KeyValue | None:
-        return self._items.get(key)
+        """See ``Store.get``."""
+        with self._lock:
+            self._begin()
+            return self._items.get(key)
 
     def list(self, prefix: str) -> tuple[list[KeyValue], int]:
-        first = bisect_left(self._keys, prefix)
-        found = []
-        for position in range(first, len(self._keys)):
-            key = self._keys[position]
-            if not key.startswith(prefix):
-                break
-            found.append(self._items[key])
-        return found, self.revision
+        """See ``Store.list``."""
+        with self._lock:
+            self._begin()
+            keys, items = self._keys(), self._items
+            found: list[KeyValue] = []
+            for position in range(bisect_left(keys, prefix), len(keys)):
+                key = keys[position]
+                if not key.startswith(prefix):
+                    break
+                item = items.get(key)
+                if item is not None:
+                    found.append(item)
+            return found, self._log.revision
+
+    def _keys(self) -> _Keys:
+        """Every key in order; those that are gone are only taken out when they have become many."""
+        if self._unsorted:
+            self._sorted += self._unsorted
+            self._sorted.sort()
+            self._unsorted = []
+        if len(self._gone) > 1000 + len(self._items):
+            self._sorted = [key for key in self._sorted if key not in self._gone]
+            self._gone.clear()
+        return self._sorted
 
     def txn(self, compares: Sequence[Compare], puts: Sequence[Put], deletes: Sequence[str] = ()) -> TxnResult:
-        operations = len(puts) + len(deletes)
-        size = sum(len(put.value) for put in puts)
-        if max(operations, len(compares)) > self.max_txn_ops or size > self.max_value_bytes:
-            raise TransactionTooLarge(f"{operations} operations, {len(compares)} compares, {size} bytes")
-        for put in puts:
-            if put.lease and put.lease not in self._leases:
-                raise LeaseExpired(f"lease {put.lease} of {put.key}")
-        for compare in compares:
-            item = self._items.get(compare.key)
-            if (item.mod_revision if item is not None else 0) != compare.mod_revision:
-                return TxnResult(False, self.revision)
-        gone = [key for key in deletes if key in self._items]
-        if not puts and not gone:
-            return TxnResult(True, self.revision)
-        self.revision += 1
-        changes = [self._put(put) for put in puts]
-        changes += [self._delete(key) for key in gone]
-        self._log.append((self.revision, tuple(changes)))
-        return TxnResult(True, self.revision)
+        """See ``Store.txn``."""
+        check_txn(self.max_txn_ops, self.max_value_bytes, compares, puts, deletes)
+        with self._lock:
+            self._begin()
+            items = self._items
+            for compare in compares:
+                present = items.get(compare.key)
+                if (present.mod_revision if present is not None else 0) != compare.mod_revision:
+                    return TxnResult(False, self._log.revision)
+            for put in puts:
+                if put.lease and put.lease not in self._leases:
+                    raise LeaseExpired(f"the lease {put.lease} of the key {put.key!r} is gone")
+            revision = self._log.revision + 1
+            changes = [self._put(put, revision) for put in puts]
+            changes += [self._delete(key, revision) for key in deletes if key in items]
+            if changes:
+                self._log.append(changes, revision)
+            return TxnResult(True, self._log.revision)
 
-    def _put(self, put: Put) -> Change:
-        before = self._items.get(put.key)
-        if before is None:
-            insort(self._keys, put.key)
-        created = before.create_revision if before is not None else self.revision
-        self._items[put.key] = KeyValue(put.key, put.value, created, self.revision)
-        if put.lease:
-            self._bound[put.key] = put.lease
+    def txn_many(self, txns: Sequence[TxnRequest]) -> Sequence[TxnResult]:
+        """See ``Pipelined.txn_many``; here it is one after another."""
+        return [self.txn(compares, puts, deletes) for compares, puts, deletes in txns]
+
+    def _put(self, put: Put, revision: int) -> Change:
+        key = put.key
+        present = self._items.get(key)
+        if present is None:
+            created = revision
+            if key in self._gone:
+                self._gone.discard(key)
+            else:
+                self._unsorted.append(key)
         else:
-            self._bound.pop(put.key, None)
-        return Change(put.key, put.value, created, self.revision)
+            created = present.create_revision
+        self._items[key] = KeyValue(key, put.value, created, revision)
+        if self._leases:
+            self._bind(key, put.lease)
+        return Change(key, put.value, created, revision)
 
-    def _delete(self, key: str) -> Change:
-        before = self._items.pop(key)
-        del self._keys[bisect_left(self._keys, key)]
-        self._bound.pop(key, None)
-        return Change(key, None, before.create_revision, self.revision)
+    def _delete(self, key: str, revision: int) -> Change:
+        del self._items[key]
+        self._gone.add(key)
+        if self._leases:
+            self._bind(key, 0)
+        return Change(key, None, 0, revision)
 
-    def watch(self, prefix: str, from_revision: int) -> MemoryWatch:
-        return MemoryWatch(self, prefix, from_revision)
+    def _bind(self, key: str, lease: int) -> None:
+        before = self._lease_of.pop(key, 0)
+        if before:
+            self._leases[before].keys.pop(key, None)
+        if lease:
+            self._lease_of[key] = lease
+            self._leases[lease].keys[key] = None
+
+    def watch(self, prefix: str, from_revision: int) -> LogWatch:
+        """See ``Store.watch``."""
+        with self._lock:
+            self._begin()
+            return LogWatch(self._log, prefix, from_revision, self.list)
+
+    # --- leases ---
 
     def grant_lease(self, ttl_s: float) -> int:
-        lease = self._next_lease
-        self._next_lease += 1
-        self._leases[lease] = (ttl_s, self._clock() + ttl_s)
-        return lease
+        """See ``Store.grant_lease``."""
+        with self._lock:
+            self._begin()
+            self._granted += 1
+            self._leases[self._granted] = _Lease(ttl_s, self._clock() + ttl_s)
+            self._deadline = min(self._deadline, self._leases[self._granted].deadline)
+            return self._granted
 
     def keep_alive(self, lease: int) -> None:
-        if lease not in self._leases:
-            raise LeaseExpired(f"lease {lease}")
-        ttl_s, _ = self._leases[lease]
-        self._leases[lease] = (ttl_s, self._clock() + ttl_s)
+        """See ``Store.keep_alive``."""
+        with self._lock:
+            self._begin()
+            present = self._leases.get(lease)
+            if present is None:
+                raise LeaseExpired(f"the lease {lease} is gone")
+            present.deadline = self._clock() + present.ttl_s
+            self._next_deadline()
 
     def revoke_lease(self, lease: int) -> None:
-        if self._leases.pop(lease, None) is None:
-            return
-        gone = [key for key, bound in self._bound.items() if bound == lease]
-        if gone:
-            self.revision += 1
-            self._log.append((self.revision, tuple(self._delete(key) for key in sorted(gone))))
+        """See ``Store.revoke_lease``."""
+        with self._lock:
+            self._begin()
+            self._revoke(lease)
+            self._next_deadline()
 
     def expire(self, now: float) -> None:
-        """End every lease whose time is over at ``now``."""
-        for lease in [lease for lease, (_, until) in self._leases.items() if until <= now]:
-            self.revoke_lease(lease)
+        """End every lease whose deadline is at or before ``now`` (seconds of ``clock``), in the order of deadlines."""
+        with self._lock:
+            due = [(lease.deadline, number) for number, lease in self._leases.items() if lease.deadline <= now]
+            for _, number in sorted(due):
+                self._revoke(number)
+            self._next_deadline()
+
+    def _revoke(self, lease: int) -> None:
+        present = self._leases.get(lease)
+        if present is None:
+            return
+        revision = self._log.revision + 1
+        changes = [self._delete(key, revision) for key in list(present.keys)]
+        del self._leases[lease]
+        if changes:
+            self._log.append(changes, revision)
+
+    def _next_deadline(self) -> None:
+        self._deadline = min((lease.deadline for lease in self._leases.values()), default=inf)
+
+    def _begin(self) -> None:
+        if self._log.closed:
+            raise StoreUnavailable("the store was closed")
+        if self._deadline < inf:
+            now = self._clock()
+            if now >= self._deadline:
+                self.expire(now)
+
+    # --- the end ---
 
     def compact(self, revision: int) -> None:
-        revision = min(revision, self.revision)
-        first = bisect_left(self._log, revision, key=lambda entry: entry[0])
-        del self._log[:first]
-        self._compacted = max(self._compacted, revision)
+        """See ``Store.compact``; a revision that is yet to come counts as the present one."""
+        with self._lock:
+            self._begin()
+            self._log.trim(min(revision, self._log.revision))
 
     def close(self) -> None:
-        """Nothing to release."""
-
-    def since(self, revision: int) -> Sequence[tuple[int, tuple[Change, ...]]] | None:
-        """The log from ``revision`` on; None when a part of it is compacted."""
-        if revision < self._compacted:
-            return None
-        if not self._log or revision > self.revision:
-            return ()
-        return self._log[bisect_left(self._log, revision, key=lambda entry: entry[0]) :]
+        """See ``Store.close``."""
+        self._log.close()
 
 
-class MemoryWatch:
-    """Reads the store's log where it left off."""
+class _Lease:
+    __slots__ = ("deadline", "keys", "ttl_s")
 
-    def __init__(self, store: MemoryStore, prefix: str, from_revision: int) -> None:
-        self._store = store
-        self._prefix = prefix
-        self._next = from_revision
-        self._closed = False
-
-    def poll(self, timeout_s: float) -> WatchBatch | None:  # noqa: ARG002 - nothing happens while one waits here
-        if self._closed:
-            raise StoreError("the watch is closed")
-        if self._next > self._store.revision:
-            return None
-        entries = self._store.since(self._next)
-        revision = self._store.revision
-        self._next = revision + 1
-        if entries is None:
-            items, revision = self._store.list(self._prefix)
-            everything = [Change(one.key, one.value, one.create_revision, one.mod_revision) for one in items]
-            return WatchBatch(everything, revision, reset=True)
-        found = [change for _, changes in entries for change in changes if change.key.startswith(self._prefix)]
-        return WatchBatch(found, revision) if found else None
-
-    def close(self) -> None:
-        self._closed = True
+    def __init__(self, ttl_s: float, deadline: float) -> None:
+        self.ttl_s = ttl_s
+        self.deadline = deadline
+        self.keys: dict[str, None] = {}
