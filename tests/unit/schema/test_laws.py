@@ -26,8 +26,8 @@ class Anything(Schema):
 
 
 OPEN = Host.bare(container_schema=Anything)
-some = settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
-many = settings(some, max_examples=120)
+some = settings(deadline=None, max_examples=35, suppress_health_check=list(HealthCheck))
+many = settings(some, max_examples=80)
 
 
 def dumped(value):
