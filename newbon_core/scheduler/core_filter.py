@@ -23,16 +23,36 @@ class CoreAnswer:
     plugin: str = CORE
 
 
-def core_answer(request: PlacementRequest, nodes: NodeColumns) -> CoreAnswer:
+class CoreFilter:
     """Which nodes take new instances at all and have the runtime that the service names."""
-    runtime = request.container.runtime
 
-    def summarise(mask: BoolArray) -> Sequence[Rejection]:
-        return _summarise([nodes.facts[i] for i in np.flatnonzero(mask)], np.flatnonzero(mask).tolist(), runtime)
+    def __init__(self, nodes: NodeColumns) -> None:
+        self._nodes = nodes
+        self._layout = -1
+        self._summaries: dict[str, list[Rejection]] = {}
 
-    return CoreAnswer(
-        Verdict(nodes.candidates(runtime), lambda i: _reason(nodes.facts[i], runtime), summarise=summarise)
-    )
+    def answer(self, request: PlacementRequest) -> CoreAnswer:
+        """The core's verdict on all nodes."""
+        nodes, runtime = self._nodes, request.container.runtime
+        return CoreAnswer(
+            Verdict(
+                nodes.candidates(runtime),
+                lambda index: _reason(nodes.facts[index], runtime),
+                summarise=lambda mask: self._summarise(mask, runtime),
+            )
+        )
+
+    def _summarise(self, mask: BoolArray, runtime: str) -> Sequence[Rejection]:
+        """Kept until a node changes: the core is asked first, so ``mask`` always is all that it rejects."""
+        if self._layout != self._nodes.layout:
+            self._layout = self._nodes.layout
+            self._summaries = {}
+        known = self._summaries.get(runtime)
+        if known is None:
+            slots = np.flatnonzero(mask).tolist()
+            facts = [self._nodes.facts[slot] for slot in slots]
+            known = self._summaries[runtime] = _summarised(facts, slots, runtime)
+        return known
 
 
 def _category(facts: NodeFacts) -> str:
@@ -72,7 +92,7 @@ def _advice(facts: NodeFacts, runtime: str) -> str:
             return f"bring {facts.name} back"
 
 
-def _summarise(nodes: Sequence[NodeFacts], slots: Sequence[int], runtime: str) -> list[Rejection]:
+def _summarised(nodes: Sequence[NodeFacts], slots: Sequence[int], runtime: str) -> list[Rejection]:
     counts: dict[str, int] = {}
     first: dict[str, int] = {}
     for place, facts in enumerate(nodes):

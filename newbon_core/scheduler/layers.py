@@ -19,7 +19,7 @@ import numpy as np
 from newbon_core.hooks.types import BoolArray, DomainTerm, FloatArray, PlacementRequest, Scores
 from newbon_core.scheduler.asking import FilterAnswer, PlacementHost, ScoreAnswer
 from newbon_core.scheduler.claims import Claim
-from newbon_core.scheduler.core_filter import core_answer
+from newbon_core.scheduler.core_filter import CoreFilter
 from newbon_core.scheduler.table import Table
 from newbon_core.scheduler.view import TableView
 
@@ -49,13 +49,15 @@ class Layer:
 class Layers:
     """The layers of one group, asked for as they are needed."""
 
-    def __init__(self, host: PlacementHost, table: Table, request: PlacementRequest, claim: Claim) -> None:
+    def __init__(
+        self, host: PlacementHost, core: CoreFilter, table: Table, request: PlacementRequest, claim: Claim
+    ) -> None:
         self.request = request
         self.asked: set[str] = set()
         self._host = host
         self._table = table
         self._claim = claim
-        self._core = core_answer(request, table.nodes)
+        self._core = core.answer(request)
         self._layers: list[Layer] = []
         self._raw: dict[int, Sequence[ScoreAnswer]] = {}
         self._scales: tuple[Scale, ...] | None = None

@@ -19,7 +19,7 @@ def rejections(layers: Layers, taken: IntArray, ask_at_most: int) -> tuple[Rejec
     ``ask_at_most`` nodes; what it rejects beyond them is counted under the plugin's name.
     """
     found: dict[str, Rejection] = {}
-    for j in np.unique(taken).tolist():
+    for j in np.flatnonzero(np.bincount(taken)).tolist():
         layer = layers[j]
         for rejection in _of_layer(layer, (taken == j) & ~layer.passed, ask_at_most):
             known = found.get(rejection.category)

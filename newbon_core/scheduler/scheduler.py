@@ -16,6 +16,7 @@ import numpy as np
 from newbon_core.hooks.types import PlacementRequest, Rejection
 from newbon_core.scheduler.asking import PlacementHost
 from newbon_core.scheduler.claims import Claim, claim_of
+from newbon_core.scheduler.core_filter import CoreFilter
 from newbon_core.scheduler.explain import Explanation, explained
 from newbon_core.scheduler.group import GroupPlacement, Segment
 from newbon_core.scheduler.layers import Layers
@@ -33,6 +34,7 @@ class Scheduler:
     def __init__(self, host: PlacementHost) -> None:
         self.host = host
         self.table = Table()
+        self._core = CoreFilter(self.table.nodes)
 
     def place(self, request: PlacementRequest, names: Sequence[str] | None = None) -> GroupPlacement:
         """Choose nodes for the request's replicas.
@@ -58,7 +60,9 @@ class Scheduler:
         claim = claim_of(request.container)
         with self.table.lock:
             group = self._decide(request, claim)
-            return explained(request, Layers(self.host, self.table, request, claim), self.table.nodes, group)
+            return explained(
+                request, Layers(self.host, self._core, self.table, request, claim), self.table.nodes, group
+            )
 
     def _decide(self, request: PlacementRequest, claim: Claim) -> GroupPlacement:
         segments: list[Segment] = []
@@ -69,7 +73,7 @@ class Scheduler:
         try:
             while left > 0:
                 asked = request if left == request.count else replace(request, count=left)
-                layers = Layers(self.host, self.table, asked, claim)
+                layers = Layers(self.host, self._core, self.table, asked, claim)
                 segment, stepwise = self._choose(layers, left)
                 left -= len(segment.picks)
                 if feasible is None:

@@ -93,8 +93,9 @@ class Table:
         if instance.node is None:
             self.remove_instance(instance.name)
             return
-        held = Held(instance.node, instance.service, claim_of(spec.container), instance.wanted != "lost")
+        claim = claim_of(spec.container)
         with self.lock:
+            held = Held(instance.node, instance.service, self._shared(claim), instance.wanted != "lost")
             old = self._held.get(instance.name)
             if old != held:
                 self._replace(instance.name, old, held)
@@ -114,8 +115,8 @@ class Table:
     def _replace(self, name: str, old: Held | None, held: Held) -> None:
         if old is not None:
             self._drop(name, old)
-        claim = self._shared(held.claim)
-        self._held[name] = held = held._replace(claim=claim)
+        self._held[name] = held
+        claim = held.claim
         slot = self.nodes.slots.get(held.node)
         if slot is None:
             self._homeless.setdefault(held.node, {})[name] = None

@@ -34,12 +34,11 @@ def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict 
     passed = rules[0].passed
     for rule in rules[1:]:
         passed = passed & rule.passed
-    names = nodes.names
     return Verdict(
         passed,
         lambda index: _reason(rules, index),
         stepwise=any(rule.stepwise for rule in rules),
-        summarise=lambda mask: _summarise(rules, mask, names),
+        summarise=lambda mask: _summarise(rules, mask),
     )
 
 
@@ -59,18 +58,17 @@ def _reason(rules: Sequence[Rule], index: int) -> str:
     return f"{rule.category}: {rule.detail(index)}"
 
 
-def _summarise(rules: Sequence[Rule], mask: BoolArray, names: Sequence[str]) -> list[Rejection]:
+def _summarise(rules: Sequence[Rule], mask: BoolArray) -> list[Rejection]:
     found = []
     for rule in rules:
         mine = mask & ~rule.passed
         if mine.any():
             mask = mask & rule.passed
-            slots = np.flatnonzero(mine).tolist()
-            nearest = min(slots, key=names.__getitem__)
+            nearest = int(mine.argmax())
             found.append(
                 Rejection(
                     category=rule.category,
-                    nodes=len(slots),
+                    nodes=int(np.count_nonzero(mine)),
                     sentence=rule.detail(nearest),
                     nearest=nearest,
                     gap=1.0,

@@ -18,7 +18,7 @@ from newbon_core.testing.plugins import Bench, host_of, make_request
 class Fewest(PerNodeScore):
     """Fewest instances first, so that nothing but the filter keeps replicas together."""
 
-    def score(self, request: PlacementRequest, node: NodeView) -> float:  # noqa: ARG002  the hook's signature
+    def score(self, request: PlacementRequest, node: NodeView) -> float:
         return -float(node.instance_count)
 
 

@@ -114,9 +114,9 @@ def _summarise(
 
 def _short_of(need: Need, slots: IntArray, names: Sequence[str]) -> Rejection:
     free = need.free[slots]
-    most = int(free.max())
-    nearest = min(slots[free == most].tolist(), key=names.__getitem__)
-    most = max(0, most)
+    place = int(free.argmax())
+    nearest = int(slots[place])
+    most = max(0, int(free[place]))
     missing = need.text(need.amount - most, up=True)
     advice = f"free {missing} of {need.category} on {names[nearest]}"
     if most:
