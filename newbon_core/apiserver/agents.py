@@ -28,6 +28,8 @@ from newbon_core.state.auth import new_token
 blueprint = Blueprint("agent", "For agents: join, register, report, take orders, carry streams.")
 T = TypeVar("T")
 ROOM_WITHIN_S = 30.0
+MOST = 2**53
+MESSAGE_CHARS = 10_000
 
 
 class JoinSchema(Schema):
@@ -98,6 +100,7 @@ def register_node() -> Response:
     """Tell what this host is and has"""
     status = read_wire(NodeStatus)
     require_node(status.name)
+    _check_host(status)
     context().fleet.register(status, context().now())
     return Response(status=204)
 
@@ -112,10 +115,32 @@ def take_report() -> Response:
     require_node(report.node)
     if any(status.node != report.node for status in report.statuses):
         raise Problem(403, "a report tells only of instances on its own node")
+    _check_report(report)
     here = context()
     with here.metrics.report():
         reply = here.fleet.report(report, here.now())
     return answer(reply)
+
+
+def _check_host(status: NodeStatus) -> None:
+    """Amounts that the scheduler can count with. Raises Problem 422."""
+    amounts = {"cpu_millis": status.cpu_millis, "memory_bytes": status.memory_bytes}
+    amounts |= {f"countable.{name}": count for name, count in status.countable.items()}
+    problems = [
+        {"path": path, "value": str(amount)[:80], "message": f"expected 0 to {MOST}"}
+        for path, amount in amounts.items()
+        if not 0 <= amount <= MOST
+    ]
+    if problems:
+        raise Problem(422, f"{problems[0]['path']}: {problems[0]['message']}", problems=problems)
+
+
+def _check_report(report: Report) -> None:
+    """What is kept of a report must stay small. Raises Problem 422."""
+    if any(len(status.message) > MESSAGE_CHARS for status in report.statuses):
+        raise Problem(422, f"a status has a message of more than {MESSAGE_CHARS} characters")
+    if any(not 0 <= sample.memory_bytes <= MOST for sample in report.containers):
+        raise Problem(422, f"a container's memory_bytes is not within 0 to {MOST}")
 
 
 @blueprint.route("/v1/agent/orders")

@@ -35,7 +35,7 @@ watched with `watch=true`: server-sent events `put`, `deleted`, `synced` (what w
 
 def create_app(context: Context) -> Flask:
     """The API over this context. It is served by any WSGI server with threads (see ``serving``)."""
-    app = Flask("newbon", static_folder=None)
+    app = Flask("newbon", static_folder=None, template_folder=None)
     app.extensions[EXTENSION] = context
     app.config.update(
         API_TITLE="Newbon",
@@ -52,7 +52,7 @@ def create_app(context: Context) -> Flask:
         PROPAGATE_EXCEPTIONS=False,
     )
     app.before_request(_begin)
-    auth.install(app, context.auth, open_metrics=context.open_metrics)
+    auth.install(app)
     app.after_request(auth.secure)
     app.after_request(_end)
     errors.install(app)

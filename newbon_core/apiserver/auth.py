@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from flask import Flask, Request, Response, g, request
 
+from newbon_core.apiserver.context import context
 from newbon_core.apiserver.errors import Problem
 from newbon_core.model import Role, Token
 from newbon_core.state import Cache
@@ -102,15 +103,16 @@ class Authenticator:
         log.warning("bad token from %s: %s", address, why)
 
 
-def install(app: Flask, authenticator: Authenticator, *, open_metrics: bool) -> None:
+def install(app: Flask) -> None:
     """Check every request before its view runs, also those that match no view."""
 
     def check() -> None:
         view = app.view_functions.get(request.endpoint) if request.endpoint is not None else None
         access: frozenset[str] = getattr(view, _ATTRIBUTE, frozenset())
-        if "open" in access or (open_metrics and "metrics" in access):
+        here = context()
+        if "open" in access or (here.open_metrics and "metrics" in access):
             return
-        g.identity = identity = authenticator.identify(token_of(request), request.remote_addr or "unknown")
+        g.identity = identity = here.auth.identify(token_of(request), request.remote_addr or "unknown")
         allowed = access | {"admin"} | ({"viewer"} if "metrics" in access else set())
         if request.routing_exception is None and identity.role not in allowed:
             takes = " or ".join(sorted(allowed - {"metrics"}))

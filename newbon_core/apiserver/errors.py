@@ -13,11 +13,12 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from newbon_core.apiserver.streams import TooManyStreams
-from newbon_core.store.base import StoreUnavailable
+from newbon_core.store.base import StoreUnavailable, TransactionTooLarge
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 MAX_TEXT = 2000
+DRAINED_BYTES = 32 * 1024 * 1024
 
 
 class Problem(HTTPException):
@@ -64,9 +65,14 @@ def problem_response(
 def encode(body: object) -> bytes:
     """JSON; text that is no Unicode (lone surrogates from a client) is replaced, never an error."""
     try:
-        return msgspec.json.encode(body)
+        return msgspec.json.encode(body, enc_hook=_plain)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_clean(msgspec.to_builtins(body)))
+        return msgspec.json.encode(_clean(msgspec.to_builtins(body, enc_hook=_plain)))
+
+
+def _plain(value: object) -> str:
+    """Texts of a class of their own are texts all the same; anything else is named, never an error."""
+    return str(value)
 
 
 def _clean(value: Any) -> Any:
@@ -82,6 +88,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, on_http)
     app.register_error_handler(StoreUnavailable, _on_store)
     app.register_error_handler(TooManyStreams, _on_streams)
+    app.register_error_handler(TransactionTooLarge, _on_too_large)
     app.register_error_handler(Exception, _on_any)
 
 
@@ -102,13 +109,37 @@ def _detail(error: HTTPException, status: int) -> str:
         return f"there is nothing at {request.path[:200]}"
     if status == 405:
         return f"{request.method} is not possible here"
+    if status == 413:
+        _drain()
+        return f"the body is larger than the {_amount(request.max_content_length or 0)} that are allowed here"
     return error.description or ""
+
+
+def _drain() -> None:
+    """Read what the client is still sending, within reason: one that cannot finish sending never reads the answer."""
+    left = min(request.content_length or 0, DRAINED_BYTES)
+    body = request.environ["wsgi.input"]
+    while left > 0:
+        try:
+            read = len(body.read(min(left, 65536)))
+        except OSError as error:
+            log.debug("the client of a body that is too large has gone: %s", error)
+            return
+        left = left - read if read else 0
+
+
+def _amount(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size} bytes"
 
 
 def _on_store(error: StoreUnavailable) -> Response:
     log.warning("%s %s: the store did not answer: %s", request.method, request.path, error)
     detail = "the store did not answer; a change may or may not have been made, and is safe to ask for again"
     return problem_response(503, detail, headers={"Retry-After": "1"})
+
+
+def _on_too_large(error: TransactionTooLarge) -> Response:
+    return problem_response(413, f"one object is too large to be stored: {error}")
 
 
 def _on_streams(error: TooManyStreams) -> Response:

@@ -21,8 +21,7 @@ def schema_of(kind: type) -> type[Schema]:
         name: field_of(hint, required=name in required) for name, hint in hints.items() if not name.startswith("_")
     }
     members["__doc__"] = kind.__doc__
-    name = kind.__name__.removesuffix("View")
-    return type(f"{name}Schema", (Schema,), members)
+    return type(f"{kind.__name__}Schema", (Schema,), members)
 
 
 def page_of(kind: type) -> type[Schema]:
@@ -47,7 +46,9 @@ def _page(kind: type) -> type[Schema]:
 def _required(kind: type) -> frozenset[str]:
     if is_typeddict(kind):
         found: frozenset[str] = kind.__required_keys__  # type: ignore[attr-defined]  # every TypedDict has it
-        return found
+        hints = get_type_hints(kind, include_extras=True)
+        # With annotations as strings, Python itself takes NotRequired for required.
+        return frozenset(name for name in found if get_origin(hints[name]) is not NotRequired)
     missing = dataclasses.MISSING
     return frozenset(
         one.name for one in dataclasses.fields(kind) if one.default is missing and one.default_factory is missing
