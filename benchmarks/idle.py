@@ -49,11 +49,11 @@ def measure(containers: int, seconds: float, directory: Path) -> dict[str, float
     image = ensure_test_image(ENGINE)
     server = ServerProcess(directory / "server")
     server.start()
-    agent = start_agent(directory, server, f"idle-{uuid.uuid4().hex[:8]}")
+    node = f"idle-{uuid.uuid4().hex[:8]}"
+    agent = start_agent(directory, server, node)
     client = server.client()
     try:
-        document = service_document(SERVICE, containers, image, command=["sleep", "100000"])
-        client.apply([document])
+        client.apply([service_document(SERVICE, containers, image)])
 
         def running() -> int:
             return sum(one["state"] == "running" for one in client.instances(SERVICE))
@@ -73,12 +73,14 @@ def measure(containers: int, seconds: float, directory: Path) -> dict[str, float
             "seconds": elapsed,
         }
     finally:
-        client.delete("service", SERVICE)
-        listing = ["docker", "-H", ENGINE, "ps", "-aq", "--filter", f"label=newbon.service={SERVICE}"]
-        wait_until(lambda: not subprocess.check_output(listing).strip(), 120, "all containers are gone", every_s=0.5)
-        agent.terminate()
-        agent.wait(20)
-        server.stop()
+        try:
+            client.delete("service", SERVICE)
+            listing = ["docker", "-H", ENGINE, "ps", "-aq", "--filter", f"label=newbon.node={node}"]
+            wait_until(lambda: not subprocess.check_output(listing).strip(), 120, "all are gone", every_s=0.5)
+        finally:
+            agent.terminate()
+            agent.wait(20)
+            server.stop()
 
 
 def main() -> None:

@@ -23,14 +23,14 @@ from newbon_core.model.wire import Order
 class ExecutorSettings:
     """Bounds and paces of one node's executor.
 
-    Two starts at a time give 85 % of an engine's maximum, more only adds latency. Of stopped instances the last
-    ``keep_finished`` containers of each service are kept for ``keep_finished_s``, so that their logs can be read.
-    A start or pull that failed but may work later is tried ``start_attempts`` times, waiting
+    Two starts at a time give 85 % of an engine's maximum, more only adds latency; a stop mostly waits for its grace.
+    Of stopped instances the last ``keep_finished`` containers of each service are kept for ``keep_finished_s``, so that
+    their logs can be read. A start or pull that failed but may work later is tried ``start_attempts`` times, waiting
     ``min(retry_first_s * 2**n, retry_max_s)`` in between; then the instance has failed and goes elsewhere.
     """
 
     parallel_starts: int = 2
-    parallel_stops: int = 4
+    parallel_stops: int = 10
     parallel_pulls: int = 2
     keep_finished: int = 5
     keep_finished_s: float = 3600.0

@@ -30,8 +30,8 @@ pytestmark = pytest.mark.docker
 
 
 class Engine:
-    """A dockerd of its own, in a directory and a network namespace of its own: without a bridge it would remove that of
-    the machine's engine."""
+    """A dockerd of its own, in namespaces of its own: it mounts what a kill leaves mounted, and an engine without a
+    bridge removes that of the machine's engine."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -45,8 +45,9 @@ class Engine:
         with (self._directory / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    "unshare", "--net", "dockerd", f"--data-root={self._directory}/data", f"--exec-root={run}",
-                    f"--pidfile={run}/docker.pid", f"--host={self.url}", "--bridge=none", "--iptables=false",
+                    "unshare", "--net", "--mount", "dockerd",
+                    f"--data-root={self._directory}/data", f"--exec-root={run}", f"--pidfile={run}/docker.pid",
+                    f"--host={self.url}", "--bridge=none", "--iptables=false",
                     "--cgroup-parent=/nbtest", "--exec-opt=native.cgroupdriver=cgroupfs", "--log-level=warn",
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
