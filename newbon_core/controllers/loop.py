@@ -77,7 +77,9 @@ class ControlLoop:
         """
         self._again_at = None
         try:
-            self._step(now)
+            if not self._step(now):
+                self._asked = now + self._settings.store_retry_s
+                return self._asked
         except StoreUnavailable as error:
             log.warning("the store does not answer, trying again in %s s: %s", self._settings.store_retry_s, error)
             self._unsure = True
@@ -85,7 +87,8 @@ class ControlLoop:
         self._asked = self._next_wake(now)
         return self._asked
 
-    def _step(self, now: float) -> None:
+    def _step(self, now: float) -> bool:
+        """False while the cache is behind the loop's own commits."""
         self._begin(now)
         self._index.digest(now)
         if self._unsure:
@@ -93,12 +96,13 @@ class ControlLoop:
             self._needed = self._store.txn([], [Put(_BARRIER, b"1")]).revision
             self._unsure = False
         if self._cache.revision < self._needed:
-            return
+            return False
         self._settle_reservations()
         self._take_timers(now)
         units = self._nodes.plan(now) or self._plan_services(now)
         if units:
             self._commit(units, now)
+        return True
 
     def _begin(self, now: float) -> None:
         """The first step takes everything; a step that comes far too late gives every node its full time anew."""

@@ -166,7 +166,7 @@ class Fleet:
 
         Where the cache was behind the store, the store itself is asked: what is acknowledged is never told again.
         """
-        pending = {status.name: status for status in statuses if status.node == node}
+        pending = {one.name: one for one in sorted(statuses, key=lambda one: one.name) if one.node == node}
         seen = {name: (self._cache.instances.get(name), self._cache.statuses.get(name)) for name in pending}
         for name, (instance, _) in list(seen.items()):
             if instance is None or not _is_of(pending[name], instance.value):
