@@ -2,7 +2,11 @@
 
 The order is lexicographic: a node where the service failed lately comes after every other; then the domain with fewest
 replicas of the service, label by label (``[zone, rack, node]``: racks count within their zone); then the node with
-fewest instances of all services. Weights are powers of two, so that sums are exact and equal nodes really are equal.
+fewest instances of all services. Weights are powers of two, so that sums are exact and equal nodes really are equal
+(for some thousand replicas over three labels; beyond that the last criterion fades first).
+
+Beside other scores, 0 is a node in empty domains and about -1 one in the fullest domain of the first label at an even
+end.
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores:
     values: FloatArray = nodes.instance_count * np.float64(-_PER_INSTANCE)
     terms: list[DomainTerm] = []
     outer: IntArray | None = None
+    fullest = _even_end(int(counts.max()) - nodes.added, len(nodes), request.count)
     for place, level in enumerate(levels):
         weight = base ** (len(levels) - 1 - place)
         if level == NODE:
@@ -55,21 +60,23 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores:
                 values -= counts * weight
         elif nodes.added == 0:
             outer, size = _domains(level, outer, nodes)
-            terms.append(DomainTerm(outer, _held(outer, counts, size), weight))
+            in_domains = _held(outer, counts, size)
+            terms.append(DomainTerm(outer, in_domains, weight))
+            if place == 0:
+                fullest = _even_end(int(in_domains.max()), size, request.count)
     failures = nodes.failures_of(request.service)
     if failures.any():
         values -= failures * (2.0 * unit * base)
-    worst = unit * base if terms else _power_above(_even_end(counts, nodes, request.count))
-    return Scores(values, bounds=(-worst, 0.0), domains=tuple(terms))
+    return Scores(values, bounds=(-unit * _power_above(fullest), 0.0), domains=tuple(terms))
 
 
 def _power_above(value: int) -> float:
     return float(1 << value.bit_length())
 
 
-def _even_end(counts: IntArray, nodes: NodeTable, count: int) -> int:
-    """About what the fullest node holds when the group has been spread evenly: the scale for other scores beside."""
-    return int(counts.max()) - nodes.added + -(-count // len(nodes))
+def _even_end(most: int, number: int, count: int) -> int:
+    """About what the fullest of so many nodes (or domains) holds when the group has been spread evenly."""
+    return most + -(-count // number)
 
 
 def _domains(level: str, outer: IntArray | None, nodes: NodeTable) -> tuple[IntArray, int]:
