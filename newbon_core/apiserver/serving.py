@@ -130,9 +130,10 @@ class HttpServer:
 
     def stop(self) -> None:
         """Stop accepting, let requests finish within five seconds, and close."""
+        if self._thread is None:
+            return
         self._server.stop()
-        if self._thread is not None:
-            self._thread.join(10.0)
+        self._thread.join(10.0)
 
 
 def _error_log(msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:

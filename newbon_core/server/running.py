@@ -7,12 +7,10 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -29,157 +27,29 @@ from newbon_core.config import Site, split_listen
 from newbon_core.controllers.loop import ControlLoop
 from newbon_core.controllers.settings import ControlSettings
 from newbon_core.hooks.host import PluginHost
-from newbon_core.model import Event, Token
+from newbon_core.model import Token
 from newbon_core.scheduler.scheduler import Scheduler
+from newbon_core.server.threads import CacheFeeder, LoopThread
+from newbon_core.server.tokens import ensure_admin_token
 from newbon_core.state import Cache, Changes, commit_atomic, commit_units
-from newbon_core.state.auth import BadToken, expired, new_token, verify
+from newbon_core.state.auth import expired, new_token
 from newbon_core.state.cache import WATCH_PREFIX
 from newbon_core.state.changes import finish_journals
 from newbon_core.state.fleet import Fleet
-from newbon_core.store.base import Store, StoreError, StoreUnavailable, Watch
+from newbon_core.store.base import Store, StoreError, StoreUnavailable
 from newbon_core.store.open import open_store
 
 log = logging.getLogger(__name__)
 
-ADMIN_TOKEN_FILE = "admin.token"
 CHECK_S = 2.0
 SILENT_S = 10.0
 """A store that did not answer, or a watch that was not polled, for so long makes the server not ready."""
-POLL_S = 1.0
 COMPACT_S = 300.0
 EXPIRED_TOKENS_S = 600.0
-LONGEST_BACKOFF_S = 5.0
 
 
 class ServerError(Exception):
     """The server could not start; the text is a sentence for a person."""
-
-
-class CacheFeeder:
-    """Fills the cache from the store, in a thread, for ever. ``heard_at`` is of ``time.monotonic``."""
-
-    def __init__(self, store: Store, cache: Cache) -> None:
-        self._store = store
-        self._cache = cache
-        self._ending = threading.Event()
-        self._watch: Watch | None = None
-        self._thread = threading.Thread(target=self._run, name="newbon cache", daemon=True)
-        self.heard_at = time.monotonic()
-
-    def start(self) -> None:
-        """Load everything, then follow. Raises StoreError when the store does not answer."""
-        self._load()
-        self._thread.start()
-
-    def _load(self) -> None:
-        items, revision = self._store.list(WATCH_PREFIX)
-        self._cache.load(items, revision)
-        self._watch = self._store.watch(WATCH_PREFIX, revision + 1)
-        self.heard_at = time.monotonic()
-
-    def _run(self) -> None:
-        pause_s = 0.1
-        while not self._ending.is_set():
-            try:
-                if self._watch is None:
-                    self._load()
-                self._follow()
-                pause_s = 0.1
-            except StoreError as error:
-                if not self._ending.is_set():
-                    log.warning("the watch of the store ended, listing anew: %s", error)
-            except Exception:
-                # A listener failed: the cache itself took the change, and the list below repeats nothing of it.
-                log.exception("an error while taking changes from the store")
-            if not self._ending.wait(pause_s):
-                pause_s = min(pause_s * 2, LONGEST_BACKOFF_S)
-                self._close_watch()
-
-    def _follow(self) -> None:
-        while not self._ending.is_set() and self._watch is not None:
-            batch = self._watch.poll(POLL_S)
-            self.heard_at = time.monotonic()
-            if batch is not None:
-                self._cache.apply(batch)
-
-    def _close_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._ending.set()
-        watch = self._watch
-        if watch is not None:
-            watch.close()
-        self._thread.join(5.0)
-
-
-class LoopThread:
-    """Steps the control loop when something changed or its time has come; a step that fails is told and repeated."""
-
-    def __init__(self, loop: ControlLoop, cache: Cache, fleet: Fleet, store: Store, metrics: Metrics) -> None:
-        self._loop = loop
-        self._store = store
-        self._metrics = metrics
-        self._woken = threading.Event()
-        self._ending = False
-        self._told_at = float("-inf")
-        self._thread = threading.Thread(target=self._run, name="newbon control", daemon=True)
-        self._unsubscribe = cache.subscribe(lambda changes, revision: self._woken.set())  # noqa: ARG005 - only a wake-up
-        fleet.wake = self._woken.set
-        self.failing: str | None = None
-
-    def start(self) -> None:
-        """Begin; the first step takes everything."""
-        self._thread.start()
-
-    def _run(self) -> None:
-        backoff_s = 0.1
-        while not self._ending:
-            self._woken.clear()
-            try:
-                with self._metrics.step_seconds.time():
-                    wake_at = self._loop.step(time.time())
-            except Exception as error:
-                log.exception("a step of the control loop failed; trying again in %.1f s", backoff_s)
-                self._metrics.step_errors.inc()
-                self._tell(error)
-                time.sleep(backoff_s)
-                backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
-                continue
-            self.failing, backoff_s = None, 0.1
-            if not self._ending:
-                self._woken.wait(max(wake_at - time.time(), 0.0) if wake_at is not None else None)
-
-    def _tell(self, error: Exception) -> None:
-        self.failing = f"the control loop fails: {type(error).__name__}: {error}"
-        if time.monotonic() - self._told_at < 60.0:
-            return
-        self._told_at = time.monotonic()
-        changes = Changes()
-        changes.events.append(
-            Event(
-                time=time.time(),
-                level="error",
-                reason="ControlLoopFailed",
-                kind="Server",
-                name=socket.gethostname(),
-                message=self.failing,
-            )
-        )
-        try:
-            commit_atomic(self._store, changes)
-        except StoreUnavailable as unavailable:
-            log.warning("the failure could not be written down as an event: %s", unavailable)
-
-    def stop(self) -> None:
-        """Let the present step end."""
-        self._ending = True
-        self._unsubscribe()
-        self._woken.set()
-        self._thread.join(10.0)
 
 
 class RunningServer:
@@ -341,15 +211,14 @@ def run_server(site: Site, host: PluginHost | None = None) -> RunningServer:
         store = open_store(site.store, site.data_dir)
     except (OSError, StoreError) as error:
         raise ServerError(f"the store cannot be opened: {error}") from error
+    running = RunningServer(site, host, store)
     try:
-        running = RunningServer(site, host, store)
         running.start()
     except OSError as error:
-        store.close()
-        why = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise ServerError(f"cannot serve at {site.listen}: {why}") from error
+        running.stop()
+        raise ServerError(f"cannot serve at {site.listen}: {_why_not(error)}") from error
     except StoreError as error:
-        store.close()
+        running.stop()
         raise ServerError(f"the store does not answer: {error}") from error
     # Threads hand over to each other all the time here; the usual 5 ms would be most of an order's way to its agent.
     sys.setswitchinterval(0.001)
@@ -373,45 +242,11 @@ def main(site: Site, host: PluginHost | None = None) -> int:
     return 0
 
 
-def ensure_admin_token(data_dir: Path, store: Store, cache: Cache, now: float) -> str:
-    """The token in ``<data_dir>/admin.token`` (mode 0600), made where there is none.
-
-    A file whose token was deleted is left alone as long as another admin token exists: somebody meant it.
-    """
-    path = data_dir / ADMIN_TOKEN_FILE
-    admins = [one.value for one in list(cache.tokens.values()) if one.value.role == "admin"]
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except (FileNotFoundError, UnicodeDecodeError):
-        text = ""
-    if text:
-        by_name = {token.name: token for token in admins}
-        try:
-            verify(text, by_name.get, now)
-        except BadToken as error:
-            if any(not expired(token, now) for token in admins):
-                log.warning("the token in %s is not valid: %s; other admin tokens exist", path, error)
-                return text
-        else:
-            return text
-    made = new_token("admin", now, description=f"first admin of {socket.gethostname()}")
-    _write_private(path, made.text + "\n")
-    changes = Changes()
-    changes.create(made.token)
-    result = commit_atomic(store, changes)
-    cache.wait_for(result.revision, 5.0)
-    log.info("made the first admin token: %s", path)
-    return made.text
-
-
-def _write_private(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
+def _why_not(error: OSError) -> str:
+    # cheroot makes one error of all that it tried, and only the text tells which they were.
+    if error.errno == errno.EADDRINUSE or os.strerror(errno.EADDRINUSE) in str(error):
+        return "another program listens there"
+    return error.strerror or str(error)
 
 
 def _new_uid() -> str:
