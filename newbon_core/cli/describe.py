@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ def _service(session: Session, name: str) -> None:
     _heading("Document")
     _block(item["spec"])
     _instances(session, session.client.instances(service=name), now)
-    _events(session, now, service=name)
+    _events(session, now, name)
 
 
 def _instances(session: Session, items: list[Any], now: float) -> None:
@@ -85,8 +86,17 @@ def _instances(session: Session, items: list[Any], now: float) -> None:
     out.write_table(session, [layout.columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
-def _events(session: Session, now: float, **wanted: Any) -> None:
-    items = session.client.events(**wanted, limit=LAST_EVENTS)[-LAST_EVENTS:]
+def _events(session: Session, now: float, service: str, about: str | None = None) -> None:
+    items = session.client.events(service=service, limit=LAST_EVENTS if about is None else 1000)
+    if about is not None:
+        # What was decided for several instances at once is one event of their service that names them.
+        word = re.compile(rf"(?<![\w-]){re.escape(about)}(?![\w-])")
+        items = [item for item in items if item["name"] == about or word.search(item["message"])]
+    _show_events(session, now, items)
+
+
+def _show_events(session: Session, now: float, items: Sequence[Any]) -> None:
+    items = items[-LAST_EVENTS:]
     _heading("Last events")
     if not items:
         click.echo("  none")
@@ -130,7 +140,7 @@ def _instance(session: Session, name: str) -> None:
         _heading("Placement")
         for line in placement_lines(item["placement"]):
             click.echo(f"  {line}")
-    _events(session, now, name=name)
+    _events(session, now, item["service"], about=name)
 
 
 def placement_lines(placement: Mapping[str, Any]) -> list[str]:
@@ -175,7 +185,7 @@ def _node(session: Session, name: str) -> None:
     _heading("Labels")
     _block(dict(sorted((item.get("labels") or {}).items())))
     _instances(session, session.client.instances(node=name), now)
-    _events(session, now, node=name)
+    _show_events(session, now, session.client.events(node=name, limit=LAST_EVENTS))
 
 
 def _revision(session: Session, name: str) -> None:

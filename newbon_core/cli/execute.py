@@ -39,10 +39,20 @@ def execute(session: Session, interactive: bool, tty: bool, instance: str, comma
         raise click.UsageError("expected a command: newbon exec -it INSTANCE -- sh")
     if tty and interactive and not sys.stdin.isatty():
         raise click.UsageError("-t needs a terminal, and standard input is none; use -i alone")
-    find(session.client, "instances", instance)
+    _must_exist(session.client, instance)
     size = _window()
     running = session.client.exec(instance, words, tty=tty, stdin=interactive, rows=size.lines, columns=size.columns)
     raise Finished(carry(running, interactive=interactive, tty=tty))
+
+
+def _must_exist(client: Any, instance: str) -> None:
+    try:
+        find(client, "instances", instance)
+    except CliError:
+        names = [item["name"] for item in client.instances(service=instance)]
+        if not names:
+            raise
+        raise CliError(f"{instance} is a service; name one of its instances", ", ".join(names[:10])) from None
 
 
 def carry(running: ExecSession, *, interactive: bool, tty: bool) -> int:

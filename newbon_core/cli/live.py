@@ -12,7 +12,7 @@ from newbon_core.cli.columns import LAYOUTS, Layout
 from newbon_core.cli.errors import CliError
 from newbon_core.cli.feed import Ended, Feed
 from newbon_core.cli.session import Session
-from newbon_core.cli.table import Cell, Column, cell_width, rich_table
+from newbon_core.cli.table import Cell, Column, Row, cell_width, rich_table
 from newbon_core.cli.text import one_line
 
 REFRESH_PER_SECOND = 4
@@ -118,18 +118,23 @@ class LineWriter:
         self._widths = [len(column.title) for column in columns]
         self._head = False
 
-    def write(self, row: Sequence[Cell | str]) -> None:
-        """Print one row, before the first one also the heading."""
-        if not self._head:
+    def write(self, rows: Sequence[Row]) -> None:
+        """Print rows that came together, before the first ones also the heading."""
+        cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+        for row in cells:
+            self._widths = [
+                max(width, cell_width(one_line(cell.text))) for width, cell in zip(self._widths, row, strict=True)
+            ]
+        if cells and not self._head:
             self._head = True
             self._print([Cell(column.title, "bold") for column in self._columns])
-        self._print([cell if isinstance(cell, Cell) else Cell(cell) for cell in row])
+        for row in cells:
+            self._print(row)
 
     def _print(self, row: Sequence[Cell]) -> None:
         parts = []
         for i, cell in enumerate(row):
             plain = one_line(cell.text)
-            self._widths[i] = max(self._widths[i], cell_width(plain))
             padding = " " * (self._widths[i] - cell_width(plain))
             painted = out.paint(plain, cell.style)
             last = i == len(row) - 1
@@ -142,19 +147,19 @@ def _lines(session: Session, layout: Layout, feed: Feed, mirror: Mirror, wide: b
     writer = LineWriter([Column("CHANGE"), *(layout.columns[i] for i in shown)])
     printed: dict[str, tuple[str, ...]] = {}
     while True:
+        rows: list[Row] = []
         for _, event in feed.drain(3600.0):
             for change, item in mirror.take(event):
                 row = layout.row(item, session.now())
-                known = printed.get(item["name"])
+                known = printed.pop(item["name"], None)
+                word = "changed" if known is not None else "new" if mirror.complete else "present"
                 if change == "deleted":
-                    printed.pop(item["name"], None)
-                    writer.write(["deleted", *(row[i] for i in shown)])
+                    rows.append(["deleted", *(row[i] for i in shown)])
                     continue
-                steady = tuple(str(row[i]) for i in shown if i not in layout.volatile)
+                steady = printed[item["name"]] = tuple(str(row[i]) for i in shown if i not in layout.volatile)
                 if steady != known:
-                    printed[item["name"]] = steady
-                    word = "changed" if known is not None else "new" if mirror.complete else "present"
-                    writer.write([word, *(row[i] for i in shown)])
+                    rows.append([word, *(row[i] for i in shown)])
+        writer.write(rows)
 
 
 def _documents(feed: Feed, mirror: Mirror, output: str) -> None:
@@ -173,6 +178,7 @@ def _events(session: Session, feed: Feed, names: Sequence[str], output: str) -> 
     shown = event_columns(output == "wide")
     writer = LineWriter([layout.columns[i] for i in shown])
     while True:
+        rows: list[Row] = []
         for _, event in feed.drain(3600.0):
             item = event.object
             if event.event != "put" or (names and not set(names) & {item.get("name"), item.get("service")}):
@@ -181,7 +187,8 @@ def _events(session: Session, feed: Feed, names: Sequence[str], output: str) -> 
                 _document(item, output)
             else:
                 row = layout.row(item, session.now())
-                writer.write([row[i] for i in shown])
+                rows.append([row[i] for i in shown])
+        writer.write(rows)
 
 
 def event_columns(wide: bool) -> list[int]:

@@ -131,7 +131,7 @@ def agent(
             raise
         raise CliError(str(error)) from error
     try:
-        _run(session, running, stopping, made, node)
+        _run(session, running, stopping, made)
     finally:
         running.stop()
     click.echo(f"the agent of {node} has ended; its containers go on running", err=True)
@@ -160,7 +160,7 @@ def _join_token(session: Session, node: str) -> tuple[str | None, str]:
     return made["name"], made["token"]
 
 
-def _run(session: Session, running: RunningAgent, stopping: threading.Event, made: str | None, node: str) -> None:
+def _run(session: Session, running: RunningAgent, stopping: threading.Event, made: str | None) -> None:
     from newbon_core.client import ClientError
 
     told = False
@@ -169,7 +169,6 @@ def _run(session: Session, running: RunningAgent, stopping: threading.Event, mad
             stopping.wait(1.0)
         elif running.wait_connected(0.3):
             told = True
-            click.echo(f"node {node} is connected to {session.url}", err=True)
             if made is not None:
                 try:
                     session.client.delete_token(made)

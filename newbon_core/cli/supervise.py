@@ -1,7 +1,7 @@
 """Keeps child processes running: started again when they die, ended in order when the parent is told to end.
 
-A child holds the reading end of a pipe, its lifeline: when the parent dies, however it dies, the pipe closes and the child
-ends.
+A child holds the reading end of a pipe, its lifeline: when the parent dies, however it dies, the pipe closes and the
+child ends.
 """
 
 from __future__ import annotations
