@@ -164,7 +164,8 @@ class Layers:
         if answer is None:
             # A score that failed at a deeper layer only keeps the last word it had.
             return next(layer.parts[self.scales.index(scale)] for layer in reversed(self._layers[:j]) if layer.parts)
-        part: FloatArray = (answer.scores.values - scale.worst) * (scale.factor * scale.weight)
+        part: FloatArray = answer.scores.values - scale.worst
+        part *= scale.factor * scale.weight
         return part
 
     def domain_terms(self) -> list[tuple[int, DomainTerm]]:

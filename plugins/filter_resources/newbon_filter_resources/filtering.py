@@ -6,8 +6,7 @@ What is not reserved is not asked for: a service without ``resources`` fits on a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,8 +21,7 @@ class Text(Protocol):
     def __call__(self, value: int, /, *, up: bool = False) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """One resource that a replica takes: how much, of what is free, how it is written and told of in advice."""
 
     category: str
@@ -33,8 +31,7 @@ class Need:
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class FixedPort:
+class FixedPort(NamedTuple):
     """One host port that a replica takes, and where it is taken already."""
 
     port: int
@@ -53,11 +50,10 @@ def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict 
     ]
     if not needs and not ports:
         return None
-    passed = np.ones(len(nodes), dtype=np.bool_)
-    for need in needs:
-        passed &= need.free >= need.amount
-    for port in ports:
-        passed &= ~port.used
+    masks = [need.free >= need.amount for need in needs] + [~port.used for port in ports]
+    passed = masks[0]
+    for mask in masks[1:]:
+        passed &= mask
     names = nodes.names
     return Verdict(
         passed,

@@ -52,7 +52,7 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores:
     values: FloatArray = nodes.instance_count * np.float64(-_PER_INSTANCE)
     terms: list[DomainTerm] = []
     outer: IntArray | None = None
-    fullest = _even_end(int(counts.max()) - nodes.added, len(nodes), request.count)
+    fullest = _even_end(int(counts.max()) - nodes.added if present else 0, len(nodes), request.count)
     for place, level in enumerate(levels):
         weight = base ** (len(levels) - 1 - place)
         if level == NODE:
