@@ -11,7 +11,7 @@ from marshmallow import Schema, fields
 
 from newbon_core.apiserver.auth import allow, identity, require_node
 from newbon_core.apiserver.context import Context, context
-from newbon_core.apiserver.describing import Blueprint, statuses
+from newbon_core.apiserver.describing import Blueprint, read_body, statuses
 from newbon_core.apiserver.edits import commit
 from newbon_core.apiserver.errors import Problem
 from newbon_core.apiserver.feed import Batch, Closed, Overflow, Subscription
@@ -50,7 +50,7 @@ def read_wire(kind: type[T]) -> T:
     if request.mimetype != "application/json":
         raise Problem(415, f"expected a body of type application/json, not {request.mimetype[:100] or 'none'}")
     try:
-        return msgspec.json.decode(request.get_data(cache=False), type=kind)
+        return msgspec.json.decode(read_body(request), type=kind)
     except msgspec.ValidationError as error:
         raise Problem(422, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -206,7 +206,7 @@ def _orders_event(update: OrdersUpdate) -> bytes:
 def post_stream_output(stream_id: str) -> Response:
     """Carry a piece of output; waits while the user reads slower"""
     found = _own_stream(stream_id)
-    data = request.get_data(cache=False)
+    data = read_body(request)
     done = found.output.put(data, ROOM_WITHIN_S) if data else "taken"
     if done == "ended":
         raise Problem(410, "nobody reads this stream any more")

@@ -11,7 +11,7 @@ import msgspec
 from flask import Request
 from marshmallow import RAISE, Schema, fields
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from newbon_core.apiserver import errors
 from newbon_core.apiserver.auth import allow
@@ -100,12 +100,25 @@ def _flat(messages: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(messages)
 
 
+def read_body(asked: Request) -> bytes:
+    """The whole body, never a part of it. Raises Problem 400 when it was cut off, and RequestEntityTooLarge."""
+    data: bytes = asked.get_data(cache=False)
+    expected = asked.content_length
+    if expected is None:
+        # werkzeug cuts a body without a length at the limit and says nothing.
+        if asked.max_content_length is not None and len(data) >= asked.max_content_length:
+            raise RequestEntityTooLarge
+    elif len(data) != expected:
+        raise Problem(400, f"the body was cut off after {len(data)} of {expected} bytes")
+    return data
+
+
 def read_json(asked: Request) -> Any:
     """The body as plain values. Raises Problem 415 and 400; sizes were checked before (413)."""
     if asked.mimetype != "application/json":
         raise Problem(415, f"expected a body of type application/json, not {asked.mimetype[:100] or 'none'}")
     try:
-        return msgspec.json.decode(asked.get_data(cache=False))
+        return msgspec.json.decode(read_body(asked))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, f"the body is not JSON: {error}") from None
     except RecursionError:

@@ -10,7 +10,7 @@ from marshmallow import Schema, fields
 
 from newbon_core.apiserver.auth import allow, identity
 from newbon_core.apiserver.context import context
-from newbon_core.apiserver.describing import Blueprint, read_json, statuses
+from newbon_core.apiserver.describing import Blueprint, read_body, read_json, statuses
 from newbon_core.apiserver.edits import commit
 from newbon_core.apiserver.errors import Problem
 from newbon_core.apiserver.lists import answer
@@ -97,7 +97,7 @@ def read_documents() -> list[Document]:
     """The documents in the request's body. Raises Problem 400, 415 and 422."""
     host = context().host
     if request.mimetype in YAML:
-        loaded = load_documents(request.get_data(cache=False), host, "request", limit=context().limits.documents_bytes)
+        loaded = load_documents(read_body(request), host, "request", limit=context().limits.documents_bytes)
     else:
         body = read_json(request)
         documents = body.get("documents") if isinstance(body, dict) else None

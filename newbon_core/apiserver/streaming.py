@@ -12,7 +12,7 @@ from marshmallow import Schema, fields, validate
 
 from newbon_core.apiserver.auth import allow, identity
 from newbon_core.apiserver.context import context
-from newbon_core.apiserver.describing import Blueprint, statuses
+from newbon_core.apiserver.describing import Blueprint, read_body, statuses
 from newbon_core.apiserver.errors import Problem
 from newbon_core.apiserver.instances import carried
 from newbon_core.apiserver.lists import answer
@@ -68,7 +68,7 @@ def get_output(stream_id: str) -> Response:
 @blueprint.response(204)
 def post_input(stream_id: str) -> Response:
     """Send input to a command; an empty body closes its standard input"""
-    data = base64.b64encode(request.get_data(cache=False)).decode()
+    data = base64.b64encode(read_body(request)).decode()
     return _put(stream_id, StreamInput(data=data))
 
 

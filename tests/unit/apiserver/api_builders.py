@@ -9,6 +9,8 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
 from newbon_core.apiserver.app import create_app
 from newbon_core.apiserver.auth import Authenticator
 from newbon_core.apiserver.context import EXTENSION, Context, Limits
@@ -35,7 +37,6 @@ from newbon_core.state.codec import ROOT, Object
 from newbon_core.state.fleet import Fleet
 from newbon_core.store.base import Compare, Put, StoreUnavailable, TxnResult
 from newbon_core.testing.memory_store import MemoryStore
-from werkzeug.test import TestResponse
 
 
 class LiveStore(MemoryStore):
@@ -215,6 +216,15 @@ class Events:
         """The next events with the names of their objects."""
         found = (self.next() for _ in range(count))
         return [(event, data.get("name", "")) for event, data, _ in found]
+
+    def rest(self) -> list[str]:
+        """All events until the stream ends."""
+        found = []
+        try:
+            while True:
+                found.append(self.next()[0])
+        except StopIteration:
+            return found
 
     def until_synced(self) -> tuple[list[Any], str]:
         """All objects before ``synced``, and its revision."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from api_builders import Api, problem
+
 from newbon_core.apiserver.context import Limits
 
 WEB = {"kind": "Service", "name": "web", "image": "shop/web:1", "replicas": 2}
@@ -40,7 +41,7 @@ def test_an_apply_of_many_is_one_transaction(api: Api) -> None:
 def test_an_apply_larger_than_the_stores_transactions_is_still_whole(api: Api) -> None:
     apply(api, *({**WEB, "name": f"s{number}"} for number in range(400)))
     assert len(api.cache.services) == 400
-    assert not [item for item in api.store.list("/newbon/journal/")[0]]
+    assert not api.store.list("/newbon/journal/")[0]
 
 
 def test_changing_the_image_makes_a_revision_and_keeps_the_one_before(api: Api) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from api_builders import Api, problem
+
 from newbon_core.model import InstanceState, Node, NodeState
 from newbon_core.store.base import TxnResult
 
@@ -168,7 +169,7 @@ def test_explanations_tell_of_every_node(api: Api) -> None:
     api.node("n2", cordoned=True)
     told: Any = api.get("/v1/services/web/explain").json
     assert {node["node"]: node["passed"] for node in told["nodes"]} == {"n1": True, "n2": False}
-    assert [node["reasons"] for node in told["nodes"] if node["node"] == "n2"][0]
+    assert next(node["reasons"] for node in told["nodes"] if node["node"] == "n2")
     api.instance(1, node=None, waiting="no node fits")
     told = api.get("/v1/instances/web-1/explain").json
     assert (told["instance"], told["waiting"]) == ("web-1", "no node fits")

@@ -8,6 +8,7 @@ import pytest
 from api_builders import Api, problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from newbon_core.apiserver.typed import schema_of
 from newbon_core.client import views
 from newbon_core.model import Event, EventBatch, InstanceState

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from api_builders import Api, Events, problem
+
 from newbon_core.apiserver import agents
 from newbon_core.apiserver.feed import ChangeFeed
 from newbon_core.model import InstanceState
