@@ -26,7 +26,7 @@ class TableView:
         self._nodes = table.nodes
         self._request = request
         self._claim = claim
-        self._made: dict[str, IntArray] = {}
+        self._made: dict[tuple[str, str], IntArray] = {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -35,13 +35,9 @@ class TableView:
         return NodeRow(self, range(len(self.names))[index])
 
     def _column(self, name: str, less: int) -> IntArray:
-        made = self._made.get(name)
+        made = self._made.get((name, ""))
         if made is None:
-            made = self._nodes.ints(name)
-            if less:
-                made = made - less
-                made.flags.writeable = False
-            self._made[name] = made
+            made = self._made[name, ""] = _less(self._nodes.ints(name), less)
         return made
 
     @property
@@ -67,9 +63,11 @@ class TableView:
 
     def resource_free(self, name: str) -> IntArray:
         """Free units of a countable resource; zeros where nodes do not advertise it."""
-        free = self._nodes.resource(name, total=False)
-        taken = self.added * dict(self._claim.countable).get(name, 0)
-        return _less(free, taken)
+        made = self._made.get(("resource", name))
+        if made is None:
+            taken = self.added * dict(self._claim.countable).get(name, 0)
+            made = self._made["resource", name] = _less(self._nodes.resource(name, total=False), taken)
+        return made
 
     def resource_total(self, name: str) -> IntArray:
         """All units of a countable resource."""
@@ -81,14 +79,24 @@ class TableView:
 
     def count_of(self, service: str) -> IntArray:
         """Instances of one service on each node."""
-        self.asked.add(service)
-        counts = self._table.counts_of(service)
-        if counts is None:
-            counts = self._nodes.zeros()
-        return _less(counts, -self.added) if service == self._request.service else counts
+        made = self._made.get(("count", service))
+        if made is None:
+            self.asked.add(service)
+            counts = self._table.counts_of(service)
+            if counts is None:
+                counts = self._nodes.zeros()
+            made = _less(counts, -self.added if service == self._request.service else 0)
+            self._made["count", service] = made
+        return made
 
     def failures_of(self, service: str) -> IntArray:
         """Failures of one service on each node within the last five minutes."""
+        made = self._made.get(("failures", service))
+        if made is None:
+            made = self._made["failures", service] = self._failures(service)
+        return made
+
+    def _failures(self, service: str) -> IntArray:
         recent = self._table.failures.counts(service, self._request.now)
         if not recent:
             return self._nodes.zeros()
