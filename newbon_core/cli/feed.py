@@ -27,6 +27,7 @@ class Feed:
     def __init__(self, **watches: Watchable) -> None:
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._watches = watches
+        self._failure: Exception | None = None
         for name, watch in watches.items():
             threading.Thread(target=self._read, args=(name, watch), daemon=True, name=f"watch {name}").start()
 
@@ -40,11 +41,14 @@ class Feed:
 
     def next(self, timeout_s: float) -> tuple[str, Any] | None:
         """The next event with the name of its watch, or None after ``timeout_s``. Raises what the watch raised."""
+        if self._failure is not None:
+            raise self._failure
         try:
             name, event = self._queue.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
             return None
         if isinstance(event, Exception):
+            self._failure = event
             raise event
         return name, event
 
@@ -54,7 +58,10 @@ class Feed:
         events = [first] if first is not None else []
         deadline = time.monotonic() + 0.05
         while events and time.monotonic() < deadline:
-            more = self.next(0)
+            try:
+                more = self.next(0)
+            except Exception:  # noqa: BLE001 - raised by the next call, when what came before it has been taken
+                break
             if more is None:
                 break
             events.append(more)

@@ -120,6 +120,7 @@ def _log_lines(session: Session, name: str, wanted: dict[str, Any], **more: Any)
 def _follow_service(session: Session, service: str, timestamps: bool, wanted: dict[str, Any]) -> None:
     lines: queue.Queue[bytes] = queue.Queue(maxsize=1000)
     seen: set[str] = set()
+    pumps: list[threading.Thread] = []
 
     def pump(name: str, prefix: bytes, options: dict[str, Any]) -> None:
         for line in _log_lines(session, name, options, follow=True):
@@ -138,10 +139,18 @@ def _follow_service(session: Session, service: str, timestamps: bool, wanted: di
                     # An instance that joins later is shown from its first line, not from its last N.
                     options = {"tail": None, "since": None} if complete else wanted
                     prefix = _prefix(item["name"], len(service) + 3, len(seen) - 1)
-                    threading.Thread(target=pump, args=(item["name"], prefix, options), daemon=True).start()
-            while not lines.empty():
-                _write(lines.get())
+                    pumps.append(threading.Thread(target=pump, args=(item["name"], prefix, options), daemon=True))
+                    pumps[-1].start()
+            _write_all(lines)
     except Ended:
+        for each in pumps:
+            each.join(1.0)
+        _write_all(lines)
         raise CliError("the server ended the watch") from None
     finally:
         feed.close()
+
+
+def _write_all(lines: queue.Queue[bytes]) -> None:
+    while not lines.empty():
+        _write(lines.get())
