@@ -26,6 +26,18 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class SteadyClock:
+    """Seconds since the epoch as of the start of this process, going on evenly though the machine's clock be set: an
+    hour back must not mean an hour without a heartbeat."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        """Now."""
+        return self._offset + time.monotonic()
+
+
 class Core:
     """Executor, workers and reporter of one node, run by one thread; a second one sends the reports.
 
@@ -41,11 +53,13 @@ class Core:
         settings: ExecutorSettings,
         credentials: Mapping[str, RegistryCredentials],
         monitor: Monitor,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._workers = ThreadWorkers(runtimes, self._done, self._progress, credentials)
         self.executor = Executor(node, runtimes, self._workers, settings, owner)
         self.reporter = Reporter(self.executor, boot_id)
         self._monitor = monitor
+        self._clock = clock or SteadyClock()
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._stopping = False
@@ -113,13 +127,13 @@ class Core:
                 wake_at = self._step()
             except Exception:  # noqa: BLE001  whatever it was, the node must go on; the next step begins from what is known
                 _log.exception("a step of the agent failed")
-                wake_at = time.time() + 1.0
+                wake_at = self._clock() + 1.0
             with self._wake:
                 if not self._inbox and not self._stopping:
-                    self._wake.wait(None if wake_at is None else max(0.0, wake_at - time.time()))
+                    self._wake.wait(None if wake_at is None else max(0.0, wake_at - self._clock()))
 
     def _step(self) -> float | None:
-        now = time.time()
+        now = self._clock()
         wake_at = self.executor.step(now)
         due_at = self.reporter.due_at(now)
         if self._sending or self._outbox is not None:
@@ -158,7 +172,7 @@ class Core:
 
     def _with_samples(self, report: Report, running: list[Container]) -> Report:
         """Add the load, at the heartbeat's pace however many reports there are."""
-        now = time.time()
+        now = self._clock()
         if now - self._sampled_at < self.reporter.heartbeat_s * 0.9:
             return report
         self._sampled_at = now

@@ -96,11 +96,15 @@ class Executor:
         unit = self._units.get(order.uid)
         if unit is None:
             unit = self._unit(order.uid, order.name, order.service, order.revision, order.container.runtime)
-            unit.gone = order.uid in self._ended
+            unit.begun = order.begun
+            unit.gone = order.uid in self._ended or (order.begun and self._is_listed(unit.runtime))
         unit.order = order
         if unit.runtime not in self._engines and unit.failure is None:
             names = ", ".join(sorted(self._engines)) or "no runtime at all"
             unit.failure = f"runtime {unit.runtime!r} is not on this node, which has {names}"
+
+    def _is_listed(self, runtime: str) -> bool:
+        return runtime in self._engines and self._engines[runtime].listed
 
     def _unit(self, uid: str, name: str, service: str, revision: int, runtime: str) -> Unit:
         self._sequence += 1
@@ -253,17 +257,21 @@ class Executor:
             engine.error = result.failure.message
             engine.list_at = now + self.settings.engine_retry_s
             return
+        first = not engine.listed
         engine.error = None
         engine.listed = True
         engine.list_at = now + self.settings.relist_s
-        self._observe(action, [c for c in result.containers if self._is_ours(c)])
+        self._observe(action, [c for c in result.containers if self._is_ours(c)], first)
 
     def _is_ours(self, container: Container) -> bool:
         """Agents that share an engine, even under one node name, leave each other's containers alone."""
         return container.node in ("", self.node) and container.owner in ("", self.owner)
 
-    def _observe(self, action: ListContainers, containers: Sequence[Container]) -> None:
-        """Take a listing, but for units that an action has changed since it was asked for: it may be older."""
+    def _observe(self, action: ListContainers, containers: Sequence[Container], first: bool) -> None:
+        """Take a listing, but for units that an action has changed since it was asked for: it may be older.
+
+        After the ``first`` one, a unit that had a container under an earlier agent and has none now has lost it.
+        """
         found: set[str] = set()
         for container in containers:
             found.add(container.uid)
@@ -277,13 +285,17 @@ class Executor:
             self._saw(unit, container)
         for unit in self._units.values():
             stale = unit.busy is not None or unit.touched > action.asked
-            if unit.runtime == action.runtime and unit.container is not None and unit.uid not in found and not stale:
+            if unit.runtime != action.runtime or unit.uid in found or stale:
+                continue
+            if unit.container is not None:
                 self._saw(unit, None)
+            elif unit.begun and first:
+                unit.gone = True
 
     def _saw(self, unit: Unit, container: Container | None) -> None:
         if container is None and unit.container is not None:
-            unit.gone = True
             self._remember_end(unit.uid)
+        unit.gone = container is None
         unit.container = container
 
     def _remember_end(self, uid: str) -> None:

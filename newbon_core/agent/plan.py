@@ -48,6 +48,7 @@ class Unit:
 
     ``seq`` is its age: lower is older. ``busy`` is the action in flight. ``final`` is its finished status, which never
     changes again. ``gone``: it had a container, which is no longer there. ``look``: something happened to it.
+    ``begun``: an earlier agent of this node told the server that it ran.
     ``touched`` is the count of the last action about it that ended (see ListContainers.asked).
     """
 
@@ -61,6 +62,7 @@ class Unit:
     container: Container | None = None
     busy: Action | None = None
     gone: bool = False
+    begun: bool = False
     look: bool = False
     failure: str | None = None
     trouble: str | None = None

@@ -316,6 +316,29 @@ class TestAdopting:
         assert node.containers() == {"web-0": "running"}
         assert len(node.runtime.containers()) == 1
 
+    def test_a_container_that_was_lost_while_no_agent_ran_is_not_made_again(self) -> None:
+        node = Node()
+        for listed_first in (False, True):
+            node.restart()
+            if listed_first:
+                node.settle()
+            node.order(replace(order(0), begun=True), replace(order(1), begun=False))
+            node.settle(100)
+            assert node.status(order(0)).state == InstanceState.FAILED
+            assert node.status(order(1)).state == InstanceState.RUNNING
+        assert node.runtime.starts == {"uid-web-1": 1}
+
+    def test_an_adopted_container_is_known_to_have_started_and_runs_on(self) -> None:
+        node = Node()
+        node.order(order(0))
+        node.settle()
+        node.restart()
+        node.order(replace(order(0), begun=True))
+        node.step()
+        assert node.states() == {}
+        node.settle(100)
+        assert node.states() == {"web-0": "running"}
+
     def test_containers_of_another_agent_or_node_on_the_same_engine_are_not_touched(self) -> None:
         node = Node()
         node.executor = Executor("n1", ["docker"], node.workers, owner="me")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from newbon_core.agent.workers import perform
-from newbon_core.model import FINISHED
+from newbon_core.model import FINISHED, InstanceState
 from newbon_core.model.wire import Order, OrdersUpdate
 
 NUMBERS = st.integers(0, 3)
@@ -18,6 +18,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("stop"), NUMBERS),
     st.tuples(st.just("delete"), NUMBERS),
     st.tuples(st.just("die"), NUMBERS),
+    st.tuples(st.just("lose"), NUMBERS),
     st.tuples(st.just("finish"), NUMBERS),
     st.tuples(st.just("finish"), NUMBERS),
     st.tuples(st.just("half"), NUMBERS),
@@ -36,6 +37,7 @@ class World:
         self.node = Node()
         self.instances: dict[str, Order] = {}
         self.finished: set[str] = set()
+        self.ran: set[str] = set()
         self.made = 0
 
     def orders(self) -> OrdersUpdate:
@@ -60,6 +62,12 @@ class World:
             container = node.runtime.containers()[number % len(node.runtime.containers())]
             node.runtime.exit(container.id, 1)
             node.executor.look("docker", container.id)
+        elif event == "lose" and any(c.uid in self.ran for c in node.runtime.containers()):
+            # Somebody removes what the server knows to run, whether an agent sees it or not.
+            lost = next(c for c in node.runtime.containers() if c.uid in self.ran)
+            node.runtime.lose(lost.id)
+            if number > 1:
+                node.restart()
         elif event == "finish" and held:
             node.finish(held[number % len(held)])
         elif event == "half" and held:
@@ -74,6 +82,8 @@ class World:
             for status in node.executor.statuses():
                 if status.state in FINISHED:
                     self.finished.add(status.uid)
+                elif status.state == InstanceState.RUNNING:
+                    self.ran.add(status.uid)
         elif event == "engine":
             if node.runtime.away:
                 node.runtime.away = False
