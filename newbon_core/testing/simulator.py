@@ -38,7 +38,7 @@ from newbon_core.testing.simulator_world import EPOCH, FaultyStore, Network, Wor
 
 GIB = 2**30
 _SPINS = 5_000
-SETTINGS = ControlSettings(heartbeat_s=10.0, lost_after_s=45.0)
+SETTINGS = ControlSettings(heartbeat_s=20.0, lost_after_s=90.0, events_sweep_s=600.0)
 EXECUTOR = ExecutorSettings(relist_s=600.0, engine_retry_s=5.0)
 
 

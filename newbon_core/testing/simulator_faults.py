@@ -1,4 +1,4 @@
-"""Random hours: users who change their minds, and all that can break breaking, everything from the simulation's seed."""
+"""Random hours: users who change their minds, and all that can break breaking, everything from one seed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Chaos:
     """Plans one fault or user's action after another. Every fault heals by itself; ``calm`` heals what is left."""
 
     def __init__(self, simulation: Simulation, settings: ChaosSettings) -> None:
-        self._simulation = simulation
+        self.simulation = simulation
         self._settings = settings
         self._world = simulation.world
         self._random = simulation.world.random
@@ -62,15 +62,15 @@ class Chaos:
         """The hours, the calm after them, and that everything settles. Raises SimulationFailed."""
         self._plan_fault()
         self._plan_user()
-        self._simulation.run_for(self._settings.hours * 3600)
+        self.simulation.run_for(self._settings.hours * 3600)
         self.calm()
-        self._simulation.run_until(self._simulation.settled, self._settings.settle_s)
+        self.simulation.run_until(self.simulation.settled, self._settings.settle_s)
 
     def calm(self) -> None:
         """No more faults; what is broken is mended, and every node takes instances."""
         self._over = True
         self._world.tell("all faults end")
-        simulation = self._simulation
+        simulation = self.simulation
         simulation.store.away = False
         simulation.store.trap = None
         simulation.server.watch_delay_s = (0.001, 0.003)
@@ -110,7 +110,7 @@ class Chaos:
         kind()
 
     def _node(self) -> SimNode:
-        return self._simulation.nodes[self._random.choice(self._names)]
+        return self.simulation.nodes[self._random.choice(self._names)]
 
     def _later(self, low_s: float, high_s: float, heal: Callable[[], None]) -> None:
         """Heal after a while, unless all is healed already."""
@@ -162,17 +162,17 @@ class Chaos:
         self._cut(names, self._random.uniform(10.0, 300.0))
 
     def _zone(self, name: str) -> str:
-        return self._simulation.nodes[name].status.labels.get("zone", "")
+        return self.simulation.nodes[name].status.labels.get("zone", "")
 
     def _cut(self, names: list[str], seconds: float) -> None:
         self._world.tell(f"cut off: {', '.join(names)}")
         for name in names:
-            self._simulation.network.cut(name)
-            self._later(seconds, seconds, lambda name=name: self._simulation.network.mend(name))  # type: ignore[misc]
+            self.simulation.network.cut(name)
+            self._later(seconds, seconds, lambda name=name: self.simulation.network.mend(name))  # type: ignore[misc]
 
     def network_is_bad(self) -> None:
         """Messages are lost, come late, or twice."""
-        network = self._simulation.network
+        network = self.simulation.network
         network.loss = self._random.uniform(0.0, 0.5)
         network.repeat = self._random.uniform(0.0, 0.5)
         network.delay_s = (0.001, self._random.choice((0.01, 0.5, 5.0)))
@@ -185,16 +185,16 @@ class Chaos:
 
     def server_dies(self) -> None:
         """kill -9."""
-        self._simulation.server.kill()
-        self._later(0.5, 90.0, self._simulation.server.start)
+        self.simulation.server.kill()
+        self._later(0.5, 90.0, self.simulation.server.start)
 
     def commit_goes_wrong(self) -> None:
         """One of the next transactions ends its process, or its answer is lost, before or after it is written."""
-        self._simulation.store.trap = (self._random.randrange(6), self._random.choice(_TRAPS))
+        self.simulation.store.trap = (self._random.randrange(6), self._random.choice(_TRAPS))
 
     def store_is_away(self) -> None:
         """It does not answer anybody."""
-        store = self._simulation.store
+        store = self.simulation.store
         store.away = True
 
         def back() -> None:
@@ -224,14 +224,14 @@ class Chaos:
 
     def container_exits(self) -> None:
         """A container's process ends by itself."""
-        running = [(node, one) for node in self._simulation.nodes.values() for one in node.live()]
+        running = [(node, one) for node in self.simulation.nodes.values() for one in node.live()]
         if running:
             node, container = self._random.choice(running)
             node.exit(container.id, self._random.choice(_EXIT_CODES))
 
     def watch_is_slow(self) -> None:
         """The server decides from what was true seconds ago."""
-        server = self._simulation.server
+        server = self.simulation.server
         server.watch_delay_s = (0.5, 3.0)
 
         def heal() -> None:
@@ -241,8 +241,8 @@ class Chaos:
 
     def store_is_compacted(self) -> None:
         """A watch that is behind has to list anew."""
-        items = self._simulation.store.inner.list("/newbon/")
-        self._simulation.store.inner.compact(items[1])
+        items = self.simulation.store.inner.list("/newbon/")
+        self.simulation.store.inner.compact(items[1])
 
     # --- users ---
 
@@ -253,7 +253,7 @@ class Chaos:
         if self._over:
             return
         self._plan_user()
-        simulation, random = self._simulation, self._random
+        simulation, random = self.simulation, self._random
         name = f"s{random.randrange(self._settings.services)}"
         present = simulation.service(name)
         choice = random.random()
@@ -262,7 +262,8 @@ class Chaos:
                 self._tell_user(f"applies {name}")
                 simulation.apply(self._service(name))
             elif choice < 0.3:
-                replicas = random.randrange(6)
+                # A fixed host port has room once per node, and there may be as few as two.
+                replicas = random.randrange(3 if present.container.ports else 6)
                 self._tell_user(f"scales {name} to {replicas}")
                 simulation.scale(name, replicas)
             elif choice < 0.6:
@@ -286,7 +287,7 @@ class Chaos:
         policies: tuple[Literal["always", "on-failure", "never"], ...] = ("always", "always", "on-failure", "never")
         policy = random.choice(policies)
         command = ("sh", "-c", f"sleep {random.randrange(20, 900)}; exit 0") if policy != "always" else ()
-        ports = (Port(name="http", port=80, host_port=8000),) if random.random() < 0.15 else ()
+        ports = (Port(name="http", port=80, host_port=8000 + int(name[1:])),) if random.random() < 0.15 else ()
         return Service(
             name=name,
             container=ContainerSpec(
@@ -310,11 +311,12 @@ class Chaos:
         return replace(service, container=replace(service.container, env={"VERSION": version}))
 
 
-def run_chaos(seed: int, settings: ChaosSettings, nodes: int | None = None) -> Simulation:
+def run_chaos(seed: int, settings: ChaosSettings, nodes: int | None = None) -> Chaos:
     """One random schedule of faults from its seed to its settled end. Raises SimulationFailed."""
     simulation = Simulation(seed, nodes if nodes is not None else 2 + seed % 5)
     simulation.replay = f"newbon-sim --seeds 1 --seed {seed} --hours {settings.hours:g}"
     if nodes is not None:
         simulation.replay += f" --nodes {nodes}"
-    Chaos(simulation, settings).run()
-    return simulation
+    chaos = Chaos(simulation, settings)
+    chaos.run()
+    return chaos

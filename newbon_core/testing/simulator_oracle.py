@@ -73,6 +73,7 @@ class Oracle:
     uids: dict[str, str] = field(default_factory=dict)
     given_up: dict[str, None] = field(default_factory=dict)
     acknowledged: dict[str, tuple[int, Service | None]] = field(default_factory=dict)
+    services_changed: dict[str, None] = field(default_factory=dict)
     live: dict[str, dict[str, str]] = field(default_factory=dict)
     ever_live: dict[str, str] = field(default_factory=dict)
     checks: int = 0
@@ -103,6 +104,7 @@ class Oracle:
         self.checks += 1
         if isinstance(value, Service):
             self.services[value.name] = (value, revision)
+            self.services_changed[value.name] = None
             lives = self.specs.setdefault((value.name, value.revision), [])
             if not lives or lives[-1][0] != value.created_at:
                 lives.append((value.created_at, value.container, value.schedule))
@@ -121,6 +123,7 @@ class Oracle:
     def _deleted(self, kind: type, name: str) -> None:
         if kind is Service:
             self.services.pop(name, None)
+            self.services_changed[name] = None
         elif kind is Instance:
             gone = self.instances.pop(name, None)
             if gone is not None:
@@ -261,6 +264,7 @@ class Oracle:
     def acknowledge(self, name: str, revision: int, service: Service | None) -> None:
         """A user was told that the service is now this (None: deleted)."""
         self.acknowledged[name] = (revision, service)
+        self.services_changed[name] = None
         held = self.services.get(name)
         if held is None:
             require(service is None, f"service {name} was acknowledged and is not in the store")
@@ -269,7 +273,11 @@ class Oracle:
 
     def check_acknowledged(self, attempts: dict[str, list[Service | None]]) -> None:
         """Every service is what was acknowledged last, or what was tried after it without an answer."""
-        for name, (revision, service) in self.acknowledged.items():
+        names, self.services_changed = self.services_changed, {}
+        for name in names:
+            if name not in self.acknowledged:
+                continue
+            revision, service = self.acknowledged[name]
             held = self.services.get(name)
             present = held[0] if held is not None else None
             allowed = [service, *attempts.get(name, [])]
