@@ -23,6 +23,7 @@ def machine() -> dict[str, object]:
     return {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
         "python": platform.python_version(),
+        "load average of the last minute": f"{os.getloadavg()[0]:.1f}",
     }
 
 
