@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -91,6 +92,16 @@ class Root(click.Group):
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _own_broken_pipe():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _own_broken_pipe():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         for title, entries in SECTIONS.items():
             with formatter.section(title):
@@ -116,6 +127,15 @@ class Root(click.Group):
         except Exception as error:  # noqa: BLE001 - the last place where a failure can become a sentence
             code = _fail(error, session)
         _leave(code)
+
+
+@contextlib.contextmanager
+def _own_broken_pipe() -> Iterator[None]:
+    """click would end the process by itself, with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise Finished(EXIT_BROKEN_PIPE) from None
 
 
 def _exit_code(value: object) -> int:

@@ -16,7 +16,5 @@ class Client(FakeClient):
         return watch
 
 
-session = Session(
-    token="t", server="http://newbon.example:7800", now=lambda: NOW, make_client=lambda *_: Client()
-)
+session = Session(token="t", server="http://newbon.example:7800", now=lambda: NOW, make_client=lambda *_: Client())
 root.main(sys.argv[1:], obj=session)

@@ -24,7 +24,12 @@ def test_an_instance_is_described_with_why_it_is_where_it_is(client: FakeClient)
 
 
 def test_a_node_that_has_never_been_heard_is_described_too(client: FakeClient) -> None:
-    client.objects["nodes"][0] |= {"usage": None, "last_heard": None, "state": "unready", "state_reason": "no agent yet"}
+    client.objects["nodes"][0] |= {
+        "usage": None,
+        "last_heard": None,
+        "state": "unready",
+        "state_reason": "no agent yet",
+    }
     stdout = run(client, "describe", "no", "n1").stdout
     for part in ("Last heard:  never", "no agent yet", "6.5 of 8 cores not reserved", "  zone: a"):
         assert part in stdout
