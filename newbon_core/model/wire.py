@@ -15,7 +15,9 @@ class Order:
     """What one node shall do about one instance: have its container running, or have it gone.
 
     ``begun``: its agent has told that it runs, so where an engine that answers has no container of it, the container is
-    lost and the instance has failed; it is not to be made again.
+    lost and the instance has failed; it is not to be made again. An agent that has just started tells nothing of an
+    instance, not even that one to be stopped is ``stopped``, before its engine has been listed: absence proves nothing
+    till then, and the server forgets what is told to have ended (newbon-sim seed 0 shows it).
     """
 
     name: str
