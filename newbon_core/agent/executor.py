@@ -58,7 +58,6 @@ class Executor:
         self.node = node
         self.owner = owner
         self.settings = settings or ExecutorSettings()
-        self.revision = -1
         self._workers = workers
         self._engines = {name: _Engine() for name in runtimes}
         self._units: dict[str, Unit] = {}
@@ -80,7 +79,6 @@ class Executor:
     def accept(self, update: OrdersUpdate) -> None:
         """Take orders. A full update withdraws every order that is not in it."""
         self._dirty = True
-        self.revision = update.revision
         for order in update.orders:
             self._order(order)
         withdrawn: Iterable[str] = update.withdrawn

@@ -13,7 +13,6 @@ class Reporter:
 
     def __init__(self, executor: Executor, boot_id: str, heartbeat_s: float = 2.0) -> None:
         self.heartbeat_s = heartbeat_s
-        self.messages: list[str] = []
         self._executor = executor
         self._boot_id = boot_id
         self._unsent: dict[str, InstanceStatus] = {}
@@ -53,7 +52,6 @@ class Reporter:
             runtime_errors=self._last_errors,
             host=host,
             containers=containers,
-            messages=tuple(self.messages),
         )
 
     def acknowledge(self, report: Report, reply: ReportReply) -> None:
@@ -66,7 +64,6 @@ class Reporter:
         for status in report.statuses:
             if self._unsent.get(status.uid) == status:
                 del self._unsent[status.uid]
-        del self.messages[: len(report.messages)]
         if report.full:
             self._full_wanted = False
 
