@@ -11,9 +11,9 @@ import time
 
 from _engines import PORTS, Swarm, conditions, median_of
 from _report import report
-from newbon_core.testing.images import ensure_test_image
 
 from newbon_core.testing.cluster import RealCluster, service_document
+from newbon_core.testing.images import ensure_test_image
 from newbon_core.testing.testbed import Testbed, wait_until
 
 REPLICAS = 30

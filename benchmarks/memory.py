@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 from _fleet import fill, nodes, running_instances
 from _report import report
-from newbon_core.store.sqlite import SqliteStore
 
+from newbon_core.store.sqlite import SqliteStore
 from newbon_core.testing.cluster import ServerProcess, service_document
 
 MIB = 1 << 20
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=5000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="newbon-bench-") as name:
-        server = ServerProcess(Path(name), lost_after_s=36000)
+        server = ServerProcess(Path(name), lost_after_s=3600)
         (Path(name) / "data").mkdir(mode=0o700)
         store = SqliteStore(Path(name) / "data" / "newbon.db")
         now = time.time()

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from _report import report
-from newbon_core.testing.etcd import EtcdCluster
 
 from newbon_core.client import AgentClient, join
 from newbon_core.model import NodeStatus
 from newbon_core.model.wire import OrdersUpdate, Report
 from newbon_core.testing.cluster import ServerProcess, service_document
+from newbon_core.testing.etcd import EtcdCluster
 
 
 def reactions(folder: Path, store: Mapping[str, object], samples: int) -> list[float]:
