@@ -26,7 +26,7 @@ from newbon_core.agent.actions import (
     Workers,
 )
 from newbon_core.agent.plan import ExecutorSettings, ImageState, Situation, Unit, plan_actions
-from newbon_core.agent.status import pulling, status_of
+from newbon_core.agent.status import Sight, pulling, status_of
 from newbon_core.hooks import Container
 from newbon_core.model import FINISHED, InstanceStatus
 from newbon_core.model.wire import Order, OrdersUpdate
@@ -215,7 +215,7 @@ class Executor:
     def _tell(self) -> None:
         """Compute all statuses anew; note which changed; forget units of which nothing is left."""
         for uid, unit in list(self._units.items()):
-            status = status_of(unit, self.node)
+            status = status_of(unit, self.node, self._sight(unit))
             if status is None:
                 self._reported.pop(uid, None)
             elif self._reported.get(uid) != status:
@@ -226,6 +226,14 @@ class Executor:
             if unit.order is None and unit.container is None and unit.busy is None and self._synced:
                 del self._units[uid]
                 self._reported.pop(uid, None)
+
+    def _sight(self, unit: Unit) -> Sight:
+        engine = self._engines.get(unit.runtime)
+        if engine is None:
+            return "sure"
+        if not engine.listed:
+            return "blind"
+        return "unsure" if unit.doubt or engine.error is not None else "sure"
 
     # --- results ----------------------------------------------------------------------------------------------------
 
@@ -281,10 +289,12 @@ class Executor:
             elif unit.busy is not None or unit.touched > action.asked:
                 continue
             self._saw(unit, container)
+            unit.doubt = False
         for unit in self._units.values():
             stale = unit.busy is not None or unit.touched > action.asked
             if unit.runtime != action.runtime or unit.uid in found or stale:
                 continue
+            unit.doubt = False
             if unit.container is not None:
                 self._saw(unit, None)
             elif unit.begun and first:
@@ -293,6 +303,9 @@ class Executor:
     def _saw(self, unit: Unit, container: Container | None) -> None:
         if container is None and unit.container is not None:
             self._remember_end(unit.uid)
+        if container is not None and unit.container is None:
+            # The pause was before making one.
+            unit.retry_at = 0.0
         unit.gone = container is None
         unit.container = container
 
@@ -338,6 +351,7 @@ class Executor:
         unit.attempts = 0
         unit.retry_at = 0.0
         unit.trouble = None
+        unit.doubt = False
         if isinstance(action, StartContainer):
             unit.container = result.container
             unit.gone = result.container is None
@@ -357,6 +371,7 @@ class Executor:
         unit.look = unit.container is not None
         if isinstance(action, StartContainer):
             self._images.pop((unit.runtime, action.order.spec.image), None)
+            unit.doubt = failure.retry and unit.container is None
             self._failed_to_start(unit, failure, now)
         elif not isinstance(action, LookAt):
             self._wait(unit, failure.message, now)

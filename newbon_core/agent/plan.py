@@ -49,6 +49,7 @@ class Unit:
     ``seq`` is its age: lower is older. ``busy`` is the action in flight. ``final`` is its finished status, which never
     changes again. ``gone``: it had a container, which is no longer there. ``look``: something happened to it.
     ``begun``: an earlier agent of this node told the server that it ran.
+    ``doubt``: a start ended without an answer, and the engine has not been listed since.
     ``touched`` is the count of the last action about it that ended (see ListContainers.asked).
     """
 
@@ -63,6 +64,7 @@ class Unit:
     busy: Action | None = None
     gone: bool = False
     begun: bool = False
+    doubt: bool = False
     look: bool = False
     failure: str | None = None
     trouble: str | None = None

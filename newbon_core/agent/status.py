@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from newbon_core.agent.actions import EnsureImage, StartContainer, StopContainer
 from newbon_core.agent.plan import Unit
 from newbon_core.hooks import Container
@@ -10,42 +12,50 @@ from newbon_core.model import InstanceState, InstanceStatus
 _MEBIBYTE = 1024 * 1024
 
 
-def status_of(unit: Unit, node: str) -> InstanceStatus | None:
+Sight = Literal["blind", "unsure", "sure"]
+"""What it means that no container of a unit is known: nothing, for the engine was never listed (``blind``); little, for
+the engine does not answer or a start ended without an answer (``unsure``); or that there is none (``sure``)."""
+
+
+def status_of(unit: Unit, node: str, sight: Sight) -> InstanceStatus | None:
     """The status to report; None where there is nothing to tell: ordered only now, or not ordered (yet, or any more).
 
-    A finished status is given once and for ever (``unit.final``).
+    A finished status is given once and for ever (``unit.final``), and only when nothing of the unit runs.
     """
     if unit.order is None:
         return None
     if unit.final is not None:
         return unit.final
     container = unit.container
-    if container is not None and container.state == "exited":
+    if container is None:
+        return _without_container(unit, node, "sure" if unit.gone else sight)
+    if container.state == "exited":
         return _finished(unit, node, container)
-    if unit.failure is not None:
-        return _status(unit, node, InstanceState.FAILED, unit.failure)
-    stopping = unit.order is not None and unit.order.wanted == "stopped"
-    if container is not None and container.state == "running":
-        if stopping or isinstance(unit.busy, StopContainer):
-            return _status(unit, node, InstanceState.STOPPING, unit.trouble or "")
+    if unit.order.wanted == "stopped" or unit.failure is not None or isinstance(unit.busy, StopContainer):
+        return _status(unit, node, InstanceState.STOPPING, unit.trouble or unit.failure or "")
+    if container.state == "running":
         return _status(unit, node, InstanceState.RUNNING, "")
-    return _unstarted(unit, node, stopping)
+    return _status(unit, node, InstanceState.STARTING, unit.trouble or "")
 
 
-def _unstarted(unit: Unit, node: str, stopping: bool) -> InstanceStatus | None:
-    if stopping:
-        if unit.busy is not None or unit.container is not None:
+def _without_container(unit: Unit, node: str, sight: Sight) -> InstanceStatus | None:
+    assert unit.order is not None
+    if sight == "blind":
+        return None
+    if unit.order.wanted == "stopped":
+        if unit.busy is not None or sight == "unsure":
             return _status(unit, node, InstanceState.STOPPING, unit.trouble or "")
         message = "its container was removed from the engine" if unit.gone else "no container of it is on this node"
-        return _status(unit, node, InstanceState.STOPPED, message)
+        return _status(unit, node, InstanceState.STOPPED, unit.failure or message)
+    if unit.failure is not None:
+        state = InstanceState.FAILED if sight == "sure" else InstanceState.STARTING
+        return _status(unit, node, state, unit.failure)
     if unit.gone:
         return _status(unit, node, InstanceState.FAILED, "its container was removed from the engine, not by Newbon")
-    if isinstance(unit.busy, StartContainer) or unit.container is not None:
+    if isinstance(unit.busy, StartContainer):
         return _status(unit, node, InstanceState.STARTING, unit.trouble or "")
-    if unit.trouble is not None:
-        return _status(unit, node, InstanceState.PULLING, unit.trouble)
-    if unit.progress is not None:
-        return _status(unit, node, InstanceState.PULLING, unit.progress)
+    if unit.trouble is not None or unit.progress is not None:
+        return _status(unit, node, InstanceState.PULLING, unit.trouble or unit.progress or "")
     return None
 
 

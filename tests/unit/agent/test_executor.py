@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from agent_builders import IMAGE, IMAGE_ID, Node, order
 
-from newbon_core.agent.actions import EnsureImage, ListContainers, Result, StartContainer, StopContainer
+from newbon_core.agent.actions import EnsureImage, Failure, ListContainers, Result, StartContainer, StopContainer
 from newbon_core.agent.executor import Executor
 from newbon_core.agent.plan import ExecutorSettings
+from newbon_core.agent.workers import perform
 from newbon_core.hooks import ContainerOrder, RuntimeFailure
 from newbon_core.model import ContainerSpec, InstanceState
 from newbon_core.testing.runtime import FakeRuntime
@@ -219,6 +220,33 @@ class TestStopping:
         node.settle()
         assert node.states() == {"web-0": "stopped"}
         assert node.runtime.starts == {}
+
+    def test_before_the_engine_was_looked_at_nothing_is_said_to_be_gone(self) -> None:
+        node = Node()
+        node.order(order(0))
+        node.settle()
+        node.restart()
+        node.order(order(0, wanted="stopped"))
+        node.step()
+        assert node.states() == {}
+        node.settle()
+        assert (node.states(), node.containers()) == ({"web-0": "stopped"}, {"web-0": "exited"})
+
+    def test_after_a_start_without_an_answer_nothing_is_said_to_be_gone(self) -> None:
+        node = Node()
+        node.order(order(0))
+        while not any(isinstance(action, StartContainer) for action in node.workers.held):
+            for action in list(node.workers.held):
+                node.finish(action)
+            node.step()
+        start = node.workers.held.pop()
+        perform(start, {"docker": node.runtime})
+        node.executor.complete(Result(start, failure=Failure("no answer", retry=True)))
+        node.order(order(0, wanted="stopped"))
+        node.step()
+        assert node.states() == {"web-0": "stopping"}
+        node.settle()
+        assert (node.states(), node.containers()) == ({"web-0": "stopped"}, {"web-0": "exited"})
 
     def test_what_is_withdrawn_goes_and_nothing_is_reported_of_it(self) -> None:
         node = Node()

@@ -8,6 +8,7 @@ from agent_builders import Node, order
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from newbon_core.agent.actions import Failure, Result
 from newbon_core.agent.workers import perform
 from newbon_core.model import FINISHED, InstanceState
 from newbon_core.model.wire import Order, OrdersUpdate
@@ -22,6 +23,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("finish"), NUMBERS),
     st.tuples(st.just("finish"), NUMBERS),
     st.tuples(st.just("half"), NUMBERS),
+    st.tuples(st.just("unheard"), NUMBERS),
     st.tuples(st.just("crash"), NUMBERS),
     st.tuples(st.just("sync"), NUMBERS),
     st.tuples(st.just("deliver"), NUMBERS),
@@ -74,6 +76,11 @@ class World:
             # The engine did it, and the agent died before it heard.
             perform(held[number % len(held)], {"docker": node.runtime})
             node.restart()
+        elif event == "unheard" and held:
+            # The engine did it, and its answer was lost.
+            action = held.pop(number % len(held))
+            perform(action, {"docker": node.runtime})
+            node.executor.complete(Result(action, failure=Failure("no answer", retry=True)))
         elif event == "crash":
             node.restart()
         elif event == "sync":
@@ -98,6 +105,9 @@ class World:
         containers = self.node.runtime.containers()
         assert len({container.uid for container in containers}) == len(containers), "two containers for one uid"
         assert all(count == 1 for count in self.node.runtime.starts.values()), "a uid was started twice"
+        live = {container.uid for container in containers if container.state == "running"}
+        over = {status.uid for status in self.node.executor.statuses() if status.state in FINISHED}
+        assert not live & over, "finished, it says, but it runs"
 
     def calm(self) -> None:
         """Faults end; server and agent talk until nothing changes."""
