@@ -42,7 +42,7 @@ _NEVER_SENT = (
     "etcdserver: rpc not supported for learner",
     "etcdserver: not capable",
 )
-_SIGN_IN = ("invalid auth token", "revision in header is old", "revision of auth store is old")
+_SIGN_IN = ("invalid auth token", "user name is empty", "revision in header is old", "revision of auth store is old")
 _TOO_LARGE = ("too many operations", "request is too large", "larger than max")
 
 

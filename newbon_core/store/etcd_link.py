@@ -98,18 +98,23 @@ class Member:
         self.watch = rpc.WatchStub(self._client.channel)
         self.connected = False
 
-    def connect(self, timeout_s: float) -> bool:
-        """True once there is a connection. Without one a call would hang, and nobody could tell what it did."""
-        if not self.connected:
-            ready = grpc.channel_ready_future(self._client.channel)
-            try:
-                ready.result(timeout=timeout_s)
-            except grpc.FutureTimeoutError:
-                return False
-            finally:
-                ready.cancel()
-            self.connected = True
-        return True
+    def connect(self, timeout_s: float) -> None:
+        """Make sure that this member answers and has a leader, before anything is asked of it that is not repeatable.
+
+        Raises NotConnected with the reason.
+        """
+        if self.connected:
+            return
+        try:
+            status = self._client.maintenancestub.Status(rpc.StatusRequest(), timeout=timeout_s)
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise NotConnected(error.details() or "no answer") from error
+            # It answers, if only to say that it does not tell this to everybody.
+        else:
+            if not status.leader:
+                raise NotConnected("it has no leader")
+        self.connected = True
 
     def close(self) -> None:
         """Close the connection; calls under way end."""
@@ -166,7 +171,7 @@ class Link:
                 return ""
             if verdict(error) is Verdict.REFUSED:
                 raise refusal(error, member.address) from error
-            raise NotConnected from error
+            raise NotConnected(f"signing in: {error.details()}") from error
         return token
 
     def forget_token(self) -> None:
@@ -196,16 +201,19 @@ class Link:
             except grpc.RpcError as error:
                 last = f"{member.address}: {error.details() or error.code().name}"
                 self._judge(error, member, repeatable)
-            except NotConnected:
-                last = f"{member.address} does not take connections"
+            except NotConnected as error:
+                last = f"{member.address}: {error}"
                 self.leave(member)
+            except ValueError:
+                # grpc's way to say that the connection was closed under it.
+                if not self.closed:
+                    raise
             failed += 1
             if failed % len(self.members) == 0:
                 time.sleep(min(_PAUSE_S, max(0.0, deadline - time.monotonic())))
 
     def _attempt(self, member: Member, method: Method, request: Any, left_s: float, repeatable: bool) -> Any:
-        if not member.connect(min(left_s, CONNECT_S)):
-            raise NotConnected
+        member.connect(min(left_s, CONNECT_S))
         # Another member is worth trying soon only where trying twice does no harm.
         several = repeatable and len(self.members) > 1
         timeout_s = min(left_s, READ_S) if several else max(left_s, READ_S)
@@ -216,9 +224,9 @@ class Link:
         if self.closed:
             raise StoreUnavailable("the store was closed") from error
         found = verdict(error)
-        if found is Verdict.SIGN_IN:
+        if found is Verdict.SIGN_IN and self._security.username is not None:
             self.forget_token()
-        elif found is Verdict.REFUSED:
+        elif found in (Verdict.SIGN_IN, Verdict.REFUSED):
             raise refusal(error, member.address) from error
         else:
             self.leave(member)

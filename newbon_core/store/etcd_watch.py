@@ -146,8 +146,7 @@ class EtcdWatch:
 
     def _follow(self, member: Member) -> bool:
         """Read one stream to its end; True where it ended because it was asked of it."""
-        if not member.connect(CONNECT_S):
-            raise NotConnected
+        member.connect(CONNECT_S)
         requests: _Requests = queue.SimpleQueue()
         requests.put(self._create())
         metadata = (*self._link.metadata(member), _REQUIRE_LEADER)
