@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from newbon_core.cli.session import Session, local_url, pass_session
 from newbon_core.cli.supervise import Child, Signals, stop_all, supervise, why_ended
 
 READY_TIMEOUT_S = 60.0
+PORT_TIMEOUT_S = 5.0
+"""How long the server of an earlier ``newbon up`` may take to let go of its address."""
 
 
 @click.command()
@@ -35,6 +39,7 @@ def up(session: Session) -> None:
         environment["NEWBON_CA"] = str(Path(session.ca).absolute())
     server, agent = Child("server", ["server"], environment), Child("agent", ["agent"], environment)
     with Signals() as signals:
+        _wait_free(site.listen, signals)
         try:
             server.start(time.monotonic())
             if _wait_ready(session, url, server, signals):
@@ -44,6 +49,29 @@ def up(session: Session) -> None:
             click.echo("stopping: containers go on running, the next 'newbon up' takes them over", err=True)
             stop_all([agent, server], signals)
     click.echo("stopped", err=True)
+
+
+def _wait_free(listen: str, signals: Signals) -> None:
+    """Raises CliError when another program listens there: its answers must not be taken for our server's."""
+    from newbon_core.config import split_listen
+
+    host, port = split_listen(listen)
+    deadline = time.monotonic() + PORT_TIMEOUT_S
+    while signals.count == 0:
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as error:
+            if time.monotonic() < deadline and error.errno == errno.EADDRINUSE:
+                signals.wait(0.2)
+                continue
+            busy = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
+            raise CliError(
+                f"cannot serve at {listen}: {busy}",
+                "is Newbon up already ('newbon version' tells)? [server] listen in the site's file sets another",
+            ) from error
+        return
 
 
 def _wait_ready(session: Session, url: str, server: Child, signals: Signals) -> bool:

@@ -39,7 +39,7 @@ class Wait:
     def take(self, which: str, event: Any) -> None:
         """One event of the watch of services or instances."""
         self._mirrors[which].take(event)
-        self._seen[which] = max(self._seen[which], event.revision)
+        self._seen[which] = max(self._seen[which], event.revision or 0)
 
     def progress(self, now: float) -> list[Progress]:
         """Each service's judgement, in the order of the documents."""

@@ -94,7 +94,7 @@ class FakeWatch:
         self.queue.put(None)
 
 
-def put(item: Mapping[str, Any], revision: int = 10) -> WatchEvent:
+def put(item: Mapping[str, Any], revision: int | None = None) -> WatchEvent:
     return WatchEvent("put", dict(item), revision)
 
 

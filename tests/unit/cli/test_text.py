@@ -7,7 +7,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from newbon_core.cli import text
@@ -77,6 +77,7 @@ def test_escape_sequences_go_as_a_whole() -> None:
     assert text.harmless("a\x1b[31;1mred\x1b[0m \x1b]0;title\x07b\x9b2Jc\x1bPdcs\x1b\\d") == "ared bcd"
 
 
+@settings(max_examples=40)
 @given(st.recursive(st.none() | st.booleans() | HOSTILE, lambda each: st.lists(each) | st.dictionaries(HOSTILE, each)))
 def test_json_is_exact_and_harmless(value: object) -> None:
     shown = json_text(value)
