@@ -30,7 +30,7 @@ LARGE_BODIES = frozenset({"agent.take_report", "agent.register_node"})
 DESCRIPTION = """Every request but those for /healthz and /readyz carries `Authorization: Bearer <id>.<secret>`.
 Errors are application/problem+json. Lists are paged (`limit`, `continue`), selected over labels (`selector`), and
 watched with `watch=true`: server-sent events `put`, `deleted`, `synced` (what was there is complete) and `reset`
-(forget everything; it begins anew), each with the revision to resume from as its id."""
+(forget everything; it begins anew). The id of an event is the revision from which a watch may be resumed after it."""
 
 
 def create_app(context: Context) -> Flask:

@@ -20,8 +20,9 @@ from newbon_core.schema.problems import nearest
 
 View = TypeVar("View", bound=Callable[..., Any])
 _STATUSES = "newbon_statuses"
-ALWAYS = (401, 403, 429, 503)
-"""What any request can be answered with: no or a wrong token, too little rights, too many failures, no store."""
+ALWAYS = (400, 401, 403, 413, 414, 429, 503)
+"""What any request can be answered with: not HTTP, no or a wrong token, too little rights, headers or an address too
+long, too many failures, no store."""
 
 
 class ProblemEntrySchema(Schema):
@@ -33,6 +34,9 @@ class ProblemEntrySchema(Schema):
     value = fields.String(allow_none=True, metadata={"description": "What is there, shortened."})
     message = fields.String(required=True, metadata={"description": "What was expected."})
     nearest = fields.String(allow_none=True, metadata={"description": "The nearest right name."})
+    kind = fields.String(allow_none=True, metadata={"description": "The document's kind."})
+    name = fields.String(allow_none=True, metadata={"description": "The document's name."})
+    line = fields.Integer(allow_none=True, metadata={"description": "The line of a text, from 1."})
 
 
 class ProblemSchema(Schema):
@@ -176,7 +180,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask_smorest
         responses.pop("default", None)
         known = {*ALWAYS, *mine["statuses"]}
         if "requestBody" in doc or "requestBody" in info.get("manual_doc", {}):
-            known |= {400, 413, 415, 422}
+            known |= {415, 422}
         if any(one.get("in") == "query" for one in doc.get("parameters", ()) if isinstance(one, Mapping)):
             known.add(422)
         for key in list(responses):

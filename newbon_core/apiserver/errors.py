@@ -143,7 +143,7 @@ def _on_too_large(error: TransactionTooLarge) -> Response:
 
 
 def _on_streams(error: TooManyStreams) -> Response:
-    return problem_response(503, str(error), headers={"Retry-After": "5"})
+    return problem_response(429, str(error), headers={"Retry-After": "5"})
 
 
 def _on_any(error: Exception) -> Response:

@@ -140,7 +140,7 @@ def explain_instance(name: str) -> Response:
 
 @blueprint.route("/v1/instances/<name>/logs")
 @allow("viewer")
-@statuses(404, 409, 502)
+@statuses(404, 409, 410)
 @blueprint.arguments(LogsQuery, location="query")
 @blueprint.response(
     200,
@@ -169,7 +169,7 @@ def get_logs(query: Mapping[str, Any], name: str) -> Response:
 
 
 @blueprint.route("/v1/instances/<name>/exec", methods=["POST"])
-@statuses(404, 409, 502)
+@statuses(404, 409, 410)
 @blueprint.arguments(ExecSchema)
 @blueprint.response(201, schema_of(StreamView))
 def exec_instance(body: Mapping[str, Any], name: str) -> Response:
@@ -194,7 +194,7 @@ def exec_instance(body: Mapping[str, Any], name: str) -> Response:
         raise Problem(409, f"instance {name} is {state.value}, and commands only run in a running one")
     stream = _open(instance, request)
     if stream.end is not None:
-        raise Problem(502, stream.end.error or "the stream ended at once")
+        raise Problem(410, stream.end.error or "the stream ended at once")
     return answer(stream.view(), 201)
 
 
@@ -207,11 +207,11 @@ def _open(instance: Instance, request: Callable[[str], StreamRequest]) -> Stream
 
 
 def carried(here: Context, stream: Stream) -> Response:
-    """A response with a stream's output. Raises Problem 502 when it ends with an error before the first byte."""
+    """A response with a stream's output. Raises Problem 410 when it ends with an error before the first byte."""
     stream.read = True
     first = stream.output.take(FIRST_BYTE_WITHIN_S) if not stream.request.follow else b""
     if stream.end is not None and stream.end.error is not None and not first:
-        raise Problem(502, stream.end.error)
+        raise Problem(410, stream.end.error)
 
     def body() -> Iterator[bytes]:
         data = first

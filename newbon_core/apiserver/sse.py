@@ -47,15 +47,17 @@ class Source(Protocol):
 
 
 def event(kind: str, body: object, revision: int | None = None) -> bytes:
-    """One event on the wire."""
+    """One event on the wire; its id is what a client may resume from, so only a complete state gets one."""
     number = b"" if revision is None else b"id: %d\n" % revision
+    if kind == "reset":
+        number = b"id\n"
     return b"%sevent: %s\ndata: %s\n\n" % (number, kind.encode(), encode(body))
 
 
 def watch_response(context: Context, source: Source, match: Callable[[Item], bool], since: int | None) -> Response:
-    """The stream of a watched list. Raises Problem 503 when too many are open."""
+    """The stream of a watched list. Raises Problem 429 when too many are open."""
     if context.metrics.watches() >= context.limits.watches:
-        raise Problem(503, f"{context.limits.watches} watches are open already", headers={"Retry-After": "10"})
+        raise Problem(429, f"{context.limits.watches} watches are open already", headers={"Retry-After": "10"})
     watcher = Watcher(context, source, match, since)
     return stream(context, "watch", watcher.run())
 
@@ -106,7 +108,7 @@ class Watcher:
                 self._knows = False
                 yield from self._changed(self._keys(missed), revision)
             else:
-                yield from self._everything(revision)
+                yield from self._everything()
             yield event("synced", {}, revision)
             yield from self._follow(subscription)
         except Overflow as error:
@@ -139,19 +141,32 @@ class Watcher:
     def _keys(self, objects: Iterable[tuple[ObjectType, str]]) -> dict[Any, None]:
         return {key: None for kind, name in objects for key in self._source.touched(kind, name)}
 
-    def _everything(self, revision: int) -> Iterator[bytes]:
+    def _everything(self) -> Iterator[bytes]:
         for key in sorted(self._source.keys()):
             item = self._source.view(key)
             if item is not None and self._match(item):
                 self._shown.add(key)
-                yield event("put", item, revision)
+                yield event("put", item)
 
     def _changed(self, keys: Iterable[Any], revision: int) -> Iterator[bytes]:
+        """The changes up to ``revision``; only after the last of them a client has seen it all."""
+        held: tuple[str, Item] | None = None
         for key in keys:
-            item = self._source.view(key)
-            if item is not None and self._match(item):
-                self._shown.add(key)
-                yield event("put", item, revision)
-            elif key in self._shown or not self._knows:
-                self._shown.discard(key)
-                yield event("deleted", {"name": self._source.name(key)}, revision)
+            found = self._told(key)
+            if found is None:
+                continue
+            if held is not None:
+                yield event(*held)
+            held = found
+        if held is not None:
+            yield event(*held, revision)
+
+    def _told(self, key: Any) -> tuple[str, Item] | None:
+        item = self._source.view(key)
+        if item is not None and self._match(item):
+            self._shown.add(key)
+            return "put", item
+        if key in self._shown or not self._knows:
+            self._shown.discard(key)
+            return "deleted", {"name": self._source.name(key)}
+        return None

@@ -50,7 +50,7 @@ def get_stream(stream_id: str) -> Response:
 
 
 @blueprint.route("/v1/streams/<stream_id>/output")
-@statuses(404, 409, 502)
+@statuses(404, 409, 410)
 @blueprint.response(200, {"type": "string", "format": "binary"}, content_type="application/octet-stream")
 def get_output(stream_id: str) -> Response:
     """Read what a command puts out, as it comes; it is ended when nobody reads any more"""
@@ -87,5 +87,5 @@ def _put(stream_id: str, piece: StreamInput) -> Response:
     if done == "ended":
         raise Problem(410, "the stream has ended")
     if done == "full":
-        raise Problem(503, f"the command takes no input, for {WAIT_S:g} s already", headers={"Retry-After": "5"})
+        raise Problem(429, f"the command takes no input, for {WAIT_S:g} s already", headers={"Retry-After": "5"})
     return Response(status=204)

@@ -118,7 +118,7 @@ class Client:
         stream = body.headers.get("X-Newbon-Stream")
         end = self._transport.call("GET", f"/v1/streams/{quote(stream, safe='')}") if stream else None
         if end is not None and end.get("error"):
-            raise ApiProblem(502, "the log was cut off", end["error"])
+            raise ApiProblem(410, "the log was cut off", end["error"])
 
     def exec(
         self,

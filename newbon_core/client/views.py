@@ -8,14 +8,20 @@ Json = dict[str, Any]
 
 
 class ProblemEntry(TypedDict, total=False):
-    """One thing that is wrong in a document: where, what, and the nearest right name."""
+    """One thing that is wrong in a document: where, what, and the nearest right name.
+
+    ``document`` counts those of ``source`` from 0, ``line`` the lines of a text from 1.
+    """
 
     source: str
-    document: int
+    document: int | None
     path: str
-    value: object
+    value: str | None
     message: str
     nearest: str | None
+    kind: str | None
+    name: str | None
+    line: int | None
 
 
 class Usage(TypedDict):

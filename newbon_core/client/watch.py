@@ -23,7 +23,7 @@ class WatchEvent:
     """``put``: ``object`` is there or has changed. ``deleted``: ``object["name"]`` is gone.
 
     ``reset``: forget everything, what is there follows as puts. ``synced``: what was there is now complete.
-    ``revision`` is where to resume after this event.
+    ``revision`` is where a new watch may resume after this event; 0 while what was there is not complete.
     """
 
     event: EventName
@@ -66,7 +66,7 @@ class Watch:
                 if self._give_up_s is not None and away_s >= self._give_up_s:
                     raise
             except ApiProblem as problem:
-                if problem.status != 503 or (self._give_up_s is not None and away_s >= self._give_up_s):
+                if problem.status not in (429, 503) or (self._give_up_s is not None and away_s >= self._give_up_s):
                     raise
             if not self._closed.is_set():
                 self._pause(pause_s)
@@ -89,16 +89,12 @@ class Watch:
         if self._closed.is_set():
             body.close()
             return
-        # A list that was cut off before it was complete must be begun anew: only a synced stream may be resumed.
-        complete = self._revision is not None
         for event in read_events(body):
             if event.event not in ("put", "deleted", "reset", "synced"):
                 continue
             if event.event == "reset":
-                complete, self._revision = False, None
-            if event.event == "synced":
-                complete = True
-            revision = int(event.id) if event.id.isdigit() else 0
-            yield WatchEvent(cast(EventName, event.event), json.loads(event.data), revision)
-            if complete:
-                self._revision = revision
+                self._revision = None
+            # Only events that complete a state have an id: a list that was cut off before is begun anew.
+            known = int(event.id) if event.id.isdigit() else self._revision
+            yield WatchEvent(cast(EventName, event.event), json.loads(event.data), known or 0)
+            self._revision = known

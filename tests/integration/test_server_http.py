@@ -18,10 +18,11 @@ import pytest
 import urllib3
 
 sys.path.insert(0, str(Path(__file__).parent))
+from server_builders import FAST, WEB, FakeAgent, client_of, serving, site_at, wait_until
+
 from newbon_core.client import ApiProblem, Client, ServerUnreachable
 from newbon_core.model.wire import StreamEnd
 from newbon_core.server import RunningServer, ServerError, run_server
-from server_builders import FAST, WEB, FakeAgent, client_of, serving, site_at, wait_until
 
 
 @pytest.fixture(scope="module")

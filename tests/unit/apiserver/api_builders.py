@@ -206,7 +206,7 @@ class Events:
     def next(self) -> tuple[str, Any, str]:
         for piece in self._pieces:
             fields = dict(
-                line.split(": ", 1) for line in piece.decode().splitlines() if not line.startswith(":") and line
+                line.split(": ", 1) for line in piece.decode().splitlines() if line.partition(":")[0] and ": " in line
             )
             if fields:
                 return fields["event"], json.loads(fields["data"]), fields.get("id", "")

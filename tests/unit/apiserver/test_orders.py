@@ -164,7 +164,7 @@ def test_without_its_agent_nothing_can_be_carried(api: Api, token: str) -> None:
         api.get("/v1/instances/web-1/logs"),
         api.ask("POST", "/v1/instances/web-1/exec", {"command": ["sh"]}),
     ):
-        assert "agent of node n1 is not connected" in problem(response, 502)["detail"]
+        assert "agent of node n1 is not connected" in problem(response, 410)["detail"]
 
 
 def test_an_agent_that_does_not_answer_ends_the_stream(api: Api, token: str) -> None:
@@ -175,7 +175,7 @@ def test_an_agent_that_does_not_answer_ends_the_stream(api: Api, token: str) -> 
     api.context.streams.sweep(api.clock.now)
     ended: Any = api.get(f"/v1/streams/{stream['id']}").json
     assert "did not answer within 10 s" in ended["error"]
-    problem(api.get(f"/v1/streams/{stream['id']}/output"), 502)
+    problem(api.get(f"/v1/streams/{stream['id']}/output"), 410)
 
 
 def test_an_agent_that_goes_away_ends_its_streams(api: Api, token: str) -> None:
@@ -245,4 +245,4 @@ def test_only_so_many_streams_are_open_at_once(api: Api, token: str) -> None:
     api.context.streams._limit = 2
     for _ in range(2):
         assert api.ask("POST", "/v1/instances/web-1/exec", {"command": ["sh"]}).status_code == 201
-    problem(api.ask("POST", "/v1/instances/web-1/exec", {"command": ["sh"]}), 503)
+    problem(api.ask("POST", "/v1/instances/web-1/exec", {"command": ["sh"]}), 429)
