@@ -117,7 +117,7 @@ class Fleet:
         self.runtime_errors[name] = dict(report.runtime_errors)
         stored = self._cache.nodes.get(name)
         state = NodeState.UNREADY if report.runtime_errors else NodeState.READY
-        if before != report.runtime_errors or stored is None or stored.value.state != state:
+        if (before or {}) != report.runtime_errors or stored is None or stored.value.state != state:
             self._tell(name)
 
     def _tell(self, name: str) -> None:
