@@ -46,7 +46,8 @@ def up(session: Session) -> None:
                 _announce(session, url, site)
                 supervise([server, agent], signals, lambda text: click.echo(out.paint(text, "yellow"), err=True))
         finally:
-            click.echo("stopping: containers go on running, the next 'newbon up' takes them over", err=True)
+            if server.pid is not None:
+                click.echo("stopping: containers go on running, the next 'newbon up' takes them over", err=True)
             stop_all([agent, server], signals)
     click.echo("stopped", err=True)
 

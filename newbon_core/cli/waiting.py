@@ -138,7 +138,7 @@ def render(found: Sequence[Progress], wait: Wait, now: float, width: int) -> Ren
         line = Text(f"{mark} ", style=style)
         line.append(one_line(item.service).ljust(name_width) + "  ", style="bold")
         line.append("━" * filled, style=style)
-        line.append("━" * (BAR_WIDTH - filled), style="bright_black")
+        line.append("─" * (BAR_WIDTH - filled), style="bright_black")
         elapsed = wait.ended.get(item.service, now) - wait.started
         line.append(f"  {item.summary}  ")
         line.append(duration(elapsed), style="dim")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
-from cli_fakes import NOW, instance, service
+from cli_fakes import NOW, SYNCED, instance, put, service
+from rich.console import Console
 
 from newbon_core.cli.progress import judge
+from newbon_core.cli.waiting import Wait, render
 
 
 def three(**last: Any) -> list[dict[str, Any]]:
@@ -79,3 +82,21 @@ def test_failures_of_before_the_apply_are_no_culprits() -> None:
 
 def test_an_instance_that_failed_often_and_runs_now_is_well() -> None:
     assert judge(service(), three(failures=9)).outcome == "done"
+
+
+def test_on_a_terminal_each_service_has_a_bar_and_below_it_what_does_not_run_yet() -> None:
+    wait = Wait(["web", "api"], 0, 0.0, 100.0)
+    waiting = {"state": "pending", "node": None, "waiting": "no node fits " * 20}
+    for which, event in (
+        ("services", put(service("web"))), ("services", put(service("api", replicas=2))), ("services", SYNCED),
+        *(("instances", put(item)) for item in three()), ("instances", put(instance("api-1"))),
+        ("instances", put(instance("api-2", **waiting))), ("instances", SYNCED),
+    ):  # fmt: skip
+        wait.take(which, event)
+    console = Console(file=io.StringIO(), width=70, force_terminal=True, color_system=None)
+    console.print(render(wait.progress(103.0), wait, 104.0, 70))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # it is the StringIO above
+    assert lines[0] == "✓ web  ━━━━━━━━━━━━━━━━━━━━  3/3 running  3s"
+    assert lines[1] == "· api  ━━━━━━━━━━──────────  1/2 running, 1 pending  4s"
+    assert lines[2].startswith("    api-2 pending: no node fits")
+    assert len(lines[2]) == 70
