@@ -149,7 +149,7 @@ def test_a_node_is_changed_only_in_what_its_document_names(site: Site) -> None:
 
 def test_a_node_that_never_joined_is_an_error_that_names_those_that_did(site: Site) -> None:
     site.put(Node(name="n1"))
-    with pytest.raises(UnknownNode, match="no node 'n9'.*n1"):
+    with pytest.raises(UnknownNode, match=r"no node 'n9'.*n1"):
         site.plan(NodePatch(name="n9", cordoned=True))
 
 
