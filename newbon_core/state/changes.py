@@ -16,10 +16,12 @@ from newbon_core.model import Event, EventBatch
 from newbon_core.state.cache import Stored
 from newbon_core.state.codec import ROOT, Object, ObjectType, encode, key_for, key_of
 from newbon_core.store.base import Compare, Put, Store, TransactionTooLarge, TxnResult
+from newbon_core.store.pipelined import TxnRequest, txn_many
 
 JOURNAL = f"{ROOT}journal/"
 _PART_BYTES = 400_000
 _EVENTS_PER_BATCH = 200
+_EVENT_BYTES = 250
 
 
 @dataclass(slots=True)
@@ -93,52 +95,74 @@ def random_id() -> str:
 def commit_units(
     store: Store, units: Sequence[Changes], fence: Sequence[Compare] = (), new_id: NewId = random_id
 ) -> CommitResult:
-    """Commit each unit on its own merits, as many as fit to a transaction.
+    """Commit each unit on its own merits, as many as fit to a transaction, and several transactions at a time.
 
-    A transaction that is refused is halved until the refused units are alone. ``fence`` is added to every transaction
-    (leadership). Raises StoreUnavailable: then any of the units may have been written.
+    No order among units is promised. A transaction that is refused is halved until the refused units are alone. ``fence`` is added to every transaction
+    (leadership). Raises StoreUnavailable: then any of the units may have been written; and TransactionTooLarge where a
+    single unit is too large for the store.
     """
+    encoded = [_encoded(unit) for unit in units]
     committed = [False] * len(units)
     revision = written = 0
-    pending = _pack(store, units, len(fence))
-    pending.reverse()
+    pending = _pack(store, encoded, len(fence))
     while pending:
-        batch = pending.pop()
-        result = _write(store, [units[i] for i in batch], fence, new_id)
-        revision = max(revision, result.revision)
-        if result.succeeded:
-            written = max(written, result.revision)
-            for i in batch:
-                committed[i] = True
-        elif len(batch) > 1:
-            middle = len(batch) // 2
-            pending += [batch[middle:], batch[:middle]]
+        requests = [_request([encoded[i] for i in batch], fence, new_id) for batch in pending]
+        refused: list[list[int]] = []
+        for batch, result in zip(pending, txn_many(store, requests), strict=True):
+            revision = max(revision, result.revision)
+            if result.succeeded:
+                written = max(written, result.revision)
+                for i in batch:
+                    committed[i] = True
+            elif len(batch) > 1:
+                middle = len(batch) // 2
+                refused += [batch[:middle], batch[middle:]]
+        pending = refused
     return CommitResult(tuple(committed), revision, written)
 
 
-def _pack(store: Store, units: Sequence[Changes], reserved: int) -> list[list[int]]:
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A unit as it goes to the store; ``size`` is its bytes, roughly."""
+
+    unit: Changes
+    puts: list[Put]
+    size: int
+
+
+def _encoded(unit: Changes) -> _Encoded:
+    puts = [Put(key, encode(value)) for key, value in unit.puts.items()]
+    size = sum(len(put.key) + len(put.value) for put in puts) + sum(map(len, unit.deletes))
+    size += sum(len(event.message) + _EVENT_BYTES for event in unit.events)
+    return _Encoded(unit, puts, size)
+
+
+def _pack(store: Store, encoded: Sequence[_Encoded], reserved: int) -> list[list[int]]:
     """Indexes of units by transaction, in order. What one unit writes, no other of its transaction may touch."""
     room = store.max_txn_ops
     packed: list[list[int]] = []
     written: set[str] = set()
     compared: dict[str, int] = {}
-    operations = events = 0
-    for i, unit in enumerate(units):
+    operations = events = size = 0
+    for i, one in enumerate(encoded):
+        unit = one.unit
         fits = (
             packed
             and operations + unit.operations + 1 + (events + len(unit.events)) // _EVENTS_PER_BATCH < room
             and sum(key not in compared for key in unit.compares) + len(compared) + reserved <= room
+            and size + one.size <= store.max_value_bytes
             and not _meets(unit, written, compared)
         )
         if not fits:
             packed.append([])
             written, compared = set(), {}
-            operations = events = 0
+            operations = events = size = 0
         packed[-1].append(i)
         compared |= unit.compares
         written.update(unit.puts, unit.deletes)
         operations += unit.operations
         events += len(unit.events)
+        size += one.size
     return packed
 
 
@@ -154,18 +178,18 @@ def _meets(unit: Changes, written: set[str], compared: dict[str, int]) -> bool:
     return False
 
 
-def _write(store: Store, units: Sequence[Changes], fence: Sequence[Compare], new_id: NewId) -> TxnResult:
+def _request(encoded: Sequence[_Encoded], fence: Sequence[Compare], new_id: NewId) -> TxnRequest:
     compares = {compare.key: compare.mod_revision for compare in fence}
     puts: list[Put] = []
     deletes: list[str] = []
     events: list[Event] = []
-    for unit in units:
-        compares |= unit.compares
-        puts += [Put(key, encode(value)) for key, value in unit.puts.items()]
-        deletes += unit.deletes
-        events += unit.events
+    for one in encoded:
+        compares |= one.unit.compares
+        puts += one.puts
+        deletes += one.unit.deletes
+        events += one.unit.events
     puts += _event_puts(events, new_id)
-    return store.txn([Compare(key, revision) for key, revision in compares.items()], puts, deletes)
+    return [Compare(key, revision) for key, revision in compares.items()], puts, deletes
 
 
 def _event_puts(events: Sequence[Event], new_id: NewId) -> list[Put]:
@@ -194,35 +218,29 @@ def commit_atomic(
 
     A large set is first written down in a journal and then carried out in pieces; whoever finds an unfinished journal
     (``finish_journals``) completes it, so a crash at any point leaves all or nothing in the end, though a reader may
-    see a part of it for a moment. Raises StoreUnavailable: then it may or may not be committed.
+    see a part of it for a moment. Raises StoreUnavailable: then it may or may not be committed; and TransactionTooLarge
+    where a single object is too large for the store.
     """
     puts = _event_puts(changes.events, new_id)
     room = store.max_txn_ops
     large = changes.operations + len(puts) > room or len(changes.compares) + len(fence) > room
     if not large:
         try:
-            return _write(store, [changes], fence, new_id)
+            return store.txn(*_request([_encoded(changes)], fence, new_id))
         except TransactionTooLarge:
             pass
     writes = [_Write(key, encode(v).decode(), changes.compares.get(key)) for key, v in changes.puts.items()]
     writes += [_Write(key, None, changes.compares.get(key)) for key in changes.deletes]
     writes += [_Write(put.key, put.value.decode(), None) for put in puts]
-    return _commit_journal(store, writes, changes.compares, fence)
+    return _commit_journal(store, f"{JOURNAL}{new_id()}{new_id()}", writes, changes.compares, fence)
 
 
 def _commit_journal(
-    store: Store, writes: Sequence[_Write], compares: dict[str, int], fence: Sequence[Compare]
+    store: Store, name: str, writes: Sequence[_Write], compares: dict[str, int], fence: Sequence[Compare]
 ) -> TxnResult:
-    for key, revision in compares.items():
-        present = store.get(key) if len(compares) <= store.max_txn_ops else None
-        if present is not None and present.mod_revision != revision:
-            return TxnResult(False, present.mod_revision)
-    if len(compares) > store.max_txn_ops and not _all_hold(store, compares):
-        return TxnResult(False, 0)
-    name = f"{JOURNAL}{secrets.token_hex(8)}"
-    for number, part in enumerate(_parts(writes)):
-        key = f"{name}/part/{number:06d}"
-        last = Compare(key, store.txn([], [Put(key, msgspec.json.encode(part))]).revision)
+    if not _all_hold(store, compares):
+        return TxnResult(False, store.list(f"{name}/")[1])
+    last = _write_parts(store, name, writes)
     room = store.max_txn_ops - len(fence) - 1
     guards = [Compare(key, revision) for key, revision in list(compares.items())[:room]]
     # The last part is compared so that a journal that another server swept away as unfinished is not called committed.
@@ -231,6 +249,19 @@ def _commit_journal(
         _delete_all(store, f"{name}/")
         return marked
     return TxnResult(True, _carry_out(store, name, writes))
+
+
+def _write_parts(store: Store, name: str, writes: Sequence[_Write]) -> Compare:
+    """Write the journal down; a compare that holds while its last part is there."""
+    last = Compare(name, 0)
+    try:
+        for number, part in enumerate(_parts(writes)):
+            key = f"{name}/part/{number:06d}"
+            last = Compare(key, store.txn([], [Put(key, msgspec.json.encode(part))]).revision)
+    except TransactionTooLarge:
+        _delete_all(store, f"{name}/")
+        raise
+    return last
 
 
 def _all_hold(store: Store, compares: dict[str, int]) -> bool:
@@ -261,7 +292,10 @@ def _carry_out(store: Store, name: str, writes: Sequence[_Write]) -> int:
         piece = pending.pop()
         compares = [Compare(w.key, w.over) for w in piece if w.over is not None]
         puts = [Put(w.key, w.value.encode()) for w in piece if w.value is not None]
-        result = store.txn(compares, puts, [w.key for w in piece if w.value is None])
+        try:
+            result = store.txn(compares, puts, [w.key for w in piece if w.value is None])
+        except TransactionTooLarge:
+            result = TxnResult(False, revision)
         revision = max(revision, result.revision)
         if not result.succeeded and len(piece) > 1:
             pending += [piece[len(piece) // 2 :], piece[: len(piece) // 2]]
