@@ -97,9 +97,9 @@ def commit_units(
 ) -> CommitResult:
     """Commit each unit on its own merits, as many as fit to a transaction, and several transactions at a time.
 
-    No order among units is promised. A transaction that is refused is halved until the refused units are alone. ``fence`` is added to every transaction
-    (leadership). Raises StoreUnavailable: then any of the units may have been written; and TransactionTooLarge where a
-    single unit is too large for the store.
+    No order among units is promised. A transaction that is refused is halved until the refused units are alone.
+    ``fence`` is added to every transaction (leadership). Raises StoreUnavailable: then any of the units may have been
+    written; and TransactionTooLarge where a single unit is too large for the store.
     """
     encoded = [_encoded(unit) for unit in units]
     committed = [False] * len(units)
