@@ -31,7 +31,7 @@ Documents = Sequence[Mapping[str, object]] | str | bytes
 Explainable = Literal["service", "instance"]
 Deletable = Literal["service", "instance", "node"]
 _FOLDERS: Mapping[str, str] = {"service": "services", "instance": "instances", "node": "nodes"}
-_PAGE = 1000
+_PAGE = 5000
 T = TypeVar("T")
 
 

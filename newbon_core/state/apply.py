@@ -64,33 +64,35 @@ def plan_apply(cache: Cache, documents: Sequence[HasValue], now: float, who: str
     A changed container or schedule raises the service's revision and writes the version before it as a Revision.
     ``now`` is seconds since the epoch, ``who`` is kept as the author. Raises UnknownNode.
     """
-    plan = ApplyPlan(Changes())
+    plan, first = ApplyPlan(Changes()), _First(cache)
     for document in documents:
         value = document.value
         if isinstance(value, Service):
-            result = _apply_service(plan.changes, cache, value, now, who)
+            result = _apply_service(plan.changes, cache, value, first, now, who)
         else:
             result = _apply_node(plan.changes, cache, value, now, who)
         plan.results.append(result)
     return plan
 
 
-def next_revision(cache: Cache, service: str) -> int:
-    """The number of a service's next version: higher than any that was ever seen under this name.
+class _First:
+    """The number of a new service's first version: higher than any that is still known under its name.
 
-    Also of a service that was deleted and made again: its old instances must not be taken for those of the new one.
+    A service that was deleted and is made again must not take the old one's instances for its own.
     """
-    present = cache.services.get(service)
-    numbers = [present.value.revision] if present is not None else []
-    numbers += [instance.revision for instance in cache.instances_of(service)]
-    numbers += [stored.value.number for stored in revisions_of(cache, service)]
-    return max(numbers, default=0) + 1
 
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._past: dict[str, int] | None = None
 
-def revisions_of(cache: Cache, service: str) -> list[Stored[Revision]]:
-    """The past versions of a service, oldest first."""
-    found = [stored for stored in list(cache.revisions.values()) if stored.value.service == service]
-    return sorted(found, key=lambda stored: stored.value.number)
+    def of(self, service: str) -> int:
+        if self._past is None:
+            self._past = {}
+            for stored in list(self._cache.revisions.values()):
+                past = stored.value
+                self._past[past.service] = max(past.number, self._past.get(past.service, 0))
+        numbers = [instance.revision for instance in self._cache.instances_of(service)]
+        return max([*numbers, self._past.get(service, 0)]) + 1
 
 
 def revision_of(service: Service) -> Revision:
@@ -105,11 +107,10 @@ def revision_of(service: Service) -> Revision:
     )
 
 
-def _apply_service(changes: Changes, cache: Cache, wanted: Service, now: float, who: str) -> ApplyResult:
+def _apply_service(changes: Changes, cache: Cache, wanted: Service, first: _First, now: float, who: str) -> ApplyResult:
     present = cache.services.get(wanted.name)
     if present is None:
-        revision = next_revision(cache, wanted.name)
-        new = replace(wanted, revision=revision, created_at=now, updated_at=now, updated_by=who)
+        new = replace(wanted, revision=first.of(wanted.name), created_at=now, updated_at=now, updated_by=who)
         changes.create(new)
         changes.events.append(_service_event(new, "ServiceCreated", f"created with {_replicas(new)} by {who}", now))
         return ApplyResult("Service", new.name, "created", differences({}, dump_service(new)), new)
@@ -126,7 +127,7 @@ def _apply_service(changes: Changes, cache: Cache, wanted: Service, now: float, 
         changes.require(Service, old.name, present)
         return ApplyResult("Service", old.name, "unchanged", [], old)
     if kept.container != old.container or kept.schedule != old.schedule:
-        kept = replace(kept, revision=next_revision(cache, old.name))
+        kept = replace(kept, revision=old.revision + 1)
         changes.put(revision_of(old))
     new = replace(kept, updated_at=now, updated_by=who)
     changes.update(new, present)
