@@ -113,6 +113,15 @@ def fetch_pages() -> None:
     sys.stdout.flush()
 
 
+def wait_measured() -> None:
+    """Wait until the agent has measured every instance once, so that the table shows what they use."""
+    deadline = time.monotonic() + 15
+    while not all(one["usage"] for one in instances()):
+        if time.monotonic() > deadline:
+            raise DemoFailure("the agent told no measurements within 15 s")
+        time.sleep(0.2)
+
+
 def show() -> None:
     """Deploy, fetch, and show everything."""
     say("Deploying examples/web.yaml: three replicas of a web server")
@@ -120,6 +129,7 @@ def show() -> None:
     say("A page from each instance")
     fetch_pages()
     say("What runs")
+    wait_measured()
     newbon("get", "services")
     newbon("get", "instances", "-o", "wide")
     say("Why each was placed where it is")
