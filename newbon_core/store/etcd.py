@@ -134,6 +134,10 @@ class EtcdStore:
                 begun = [member.kv.Txn.future(one, timeout=link.timeout_s, metadata=metadata) for one in requests]
         except NotConnected:
             link.leave(member)
+        except ValueError:
+            # The connection was closed under it; the call below says so.
+            if not link.closed:
+                raise
         if not begun:
             answers = [link.call(_txn, one, repeatable=False) for one in requests]
             return [TxnResult(answer.succeeded, answer.header.revision) for answer in answers]
@@ -151,6 +155,8 @@ class EtcdStore:
     def _answer(self, member: Member, request: Any, future: Any) -> Any:
         try:
             return future.result()
+        except grpc.FutureCancelledError as error:
+            raise StoreUnavailable("the store was closed, the write may or may not have happened") from error
         except grpc.RpcError as error:
             found = verdict(error)
             if found is Verdict.REFUSED:
@@ -165,7 +171,7 @@ class EtcdStore:
 
     def compact(self, revision: int) -> None:
         """See ``Store.compact``; a revision that is yet to come counts as the present one."""
-        present = self._link.call(_range, rpc.RangeRequest(key=b"\0", limit=1, keys_only=True), repeatable=True)
+        present = self._link.call(lambda member: member.maintenance.Status, rpc.StatusRequest(), repeatable=True)
         # etcd keeps the revision it is told, but not the deletions in it; a watch from the one after finds them all.
         last = min(revision, present.header.revision) - 1
         if last < 1:
@@ -224,9 +230,12 @@ def _keep_alive(member: Member) -> Any:
     def once(request: Any, **how: Any) -> Any:
         call = member.lease.LeaseKeepAlive(iter([request]), **how)
         try:
-            return next(call)
+            answer = next(call, None)
         finally:
             call.cancel()
+        if answer is None:
+            raise NotConnected("it ended the stream without an answer")
+        return answer
 
     return once
 

@@ -94,6 +94,7 @@ class Member:
         )
         self.kv = self._client.kvstub
         self.lease = self._client.leasestub
+        self.maintenance = self._client.maintenancestub
         self.auth = rpc.AuthStub(self._client.channel)
         self.watch = rpc.WatchStub(self._client.channel)
         self.connected = False
@@ -106,7 +107,7 @@ class Member:
         if self.connected:
             return
         try:
-            status = self._client.maintenancestub.Status(rpc.StatusRequest(), timeout=timeout_s)
+            status = self.maintenance.Status(rpc.StatusRequest(), timeout=timeout_s)
         except grpc.RpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise NotConnected(error.details() or "no answer") from error

@@ -189,7 +189,7 @@ class MemoryStore:
         if present is None:
             return
         revision = self._log.revision + 1
-        changes = [self._delete(key, revision) for key in list(present.keys)]
+        changes = [self._delete(key, revision) for key in sorted(present.keys)]
         del self._leases[lease]
         if changes:
             self._log.append(changes, revision)

@@ -30,7 +30,7 @@ def three(tmp_path: Path) -> Iterator[EtcdCluster]:
 
 
 def insist(write: Callable[[], T]) -> T:
-    """Repeat a write (one that may be) until it is acknowledged; while a leader is elected it may take several times."""
+    """Repeat a write (one that may be) until it is acknowledged; while a leader is elected it may not be."""
     deadline = time.monotonic() + 30
     while True:
         try:
