@@ -168,6 +168,7 @@ class Oracle:
 
     def _placed(self, new: Instance, view: Cache | None) -> None:
         """Something got a node: would an honest reader of the server's own knowledge have allowed it?"""
+        self._present_service(new, "placed")
         require(view is not None, f"{new.name} was placed while no server runs")
         stored = cast(Cache, view).nodes.get(new.node or "")
         require(stored is not None, f"{new.name} was placed on {new.node}, which the server does not know")
@@ -200,16 +201,20 @@ class Oracle:
                 return container, schedule
         raise InvariantBroken(f"{instance.name} is of revision {instance.revision}, which never was")
 
-    def _created(self, new: Instance) -> None:
-        """Made from what the service is now, and not more than it asks for."""
+    def _present_service(self, new: Instance, done: str) -> Service:
         held = self.services.get(new.service)
-        require(held is not None, f"{new.name} was created though its service is not in the store")
+        require(held is not None, f"{new.name} was {done} though its service is not in the store")
         assert held is not None
         service = held[0]
         require(
             new.revision == service.revision,
-            f"{new.name} was created of revision {new.revision}, {service.name} is at {service.revision}",
+            f"{new.name} of revision {new.revision} was {done}, {service.name} is at {service.revision}",
         )
+        return service
+
+    def _created(self, new: Instance) -> None:
+        """Made from what the service is now, and not more than it asks for."""
+        service = self._present_service(new, "created")
         wanted = sum(self._is_wanted(name) for name in self.of_service.get(service.name, ()))
         most = service.replicas + max(1, service.update.parallelism)
         require(wanted <= most, f"{service.name} has {wanted} wanted instances, {most} would be the most")

@@ -9,16 +9,18 @@ import sys
 import pytest
 
 from newbon_core.controllers import placing
-from newbon_core.model import Service
+from newbon_core.model import ContainerSpec, Resources, Restart, Service
 from newbon_core.model.instance import InstanceState
 from newbon_core.state import fleet
 from newbon_core.state.changes import Changes
+from newbon_core.testing.builders import make_service
 from newbon_core.testing.runtime import FakeRuntime
 from newbon_core.testing.sim_cli import run_seed, run_seeds
+from newbon_core.testing.simulator import Simulation, SimulationFailed
 from newbon_core.testing.simulator_faults import ChaosSettings
 
 SCHEDULES = 200
-HOURS = 2.0
+HOURS = 3.0
 
 
 def test_two_hundred_schedules_of_faults_break_no_promise() -> None:
@@ -58,10 +60,27 @@ def found_within(seeds: int, **settings: float) -> str | None:
     return None
 
 
+def delete_before_the_backoff_is_over() -> None:
+    """A service is deleted while an instance of it waits, and the server hears of it only after the wait is over."""
+    cluster = Simulation(seed=1, nodes=2)
+    cluster.run_for(5)
+    cluster.apply(make_service("web", restart=Restart(backoff_s=10.0)))
+    cluster.run_until(cluster.settled, within_s=30)
+    node = next(node for node in cluster.nodes.values() if node.live())
+    node.exit(node.live()[0].id, 1)
+    cluster.run_until(lambda: len(cluster.instances("web")) == 2, within_s=5)
+    cluster.run_for(1)
+    cluster.server.watch_delay_s = (30.0, 30.0)
+    cluster.delete("web")
+    cluster.run_for(25)
+    cluster.run_until(cluster.settled, within_s=60)
+
+
 class TestPlantedBugs:
     """The simulator is only worth something if it finds what is wrong."""
 
     def test_writing_without_a_guard_on_the_service_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        delete_before_the_backoff_is_over()
         honest = Changes.require
 
         def careless(self: Changes, kind: type, name: str, seen: object) -> None:
@@ -69,8 +88,8 @@ class TestPlantedBugs:
                 honest(self, kind, name, seen)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Changes, "require", careless)
-        failure = found_within(40, user_every_s=15.0)
-        assert failure is not None
+        with pytest.raises(SimulationFailed, match="was placed though its service is not in the store"):
+            delete_before_the_backoff_is_over()
 
     def test_an_engine_that_starts_finished_containers_again_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         honest = FakeRuntime.start
@@ -105,9 +124,6 @@ class TestPlantedBugs:
             return placing.replace(request, container=free)
 
         monkeypatch.setattr(placing, "_request", greedy)
-        from newbon_core.model import ContainerSpec, Resources
-        from newbon_core.testing.simulator import Simulation, SimulationFailed
-
         cluster = Simulation(seed=1, nodes=2)
         cluster.run_for(5)
         hungry = ContainerSpec(image="app", resources=Resources(cpu_millis=3000))
