@@ -39,7 +39,7 @@ def create_app(context: Context) -> Flask:
     app.extensions[EXTENSION] = context
     app.config.update(
         API_TITLE="Newbon",
-        API_VERSION="v1",
+        API_VERSION=context.version,
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",

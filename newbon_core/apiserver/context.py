@@ -38,8 +38,6 @@ class Limits:
     report_bytes: int = 8 * 1024 * 1024
     documents_bytes: int = 1024 * 1024
     watches: int = 1000
-    streams: int = 200
-    page: int = 5000
 
 
 @dataclass(kw_only=True)
@@ -58,7 +56,7 @@ class Context:
     now: Callable[[], float]
     not_ready: Callable[[], list[str]] = list
     open_metrics: bool = False
-    version: str = ""
+    version: str = "0"
     limits: Limits = field(default_factory=Limits)
 
 

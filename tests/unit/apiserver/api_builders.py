@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from flask import Flask
@@ -93,7 +94,7 @@ class Api:
         self.clock = Clock()
         self.cache = Cache()
         self.store = LiveStore(self.cache)
-        self.host = PluginHost.of(engine=Engine())
+        self.host = shared_host()
         self.fleet = Fleet(self.store, self.cache, Settings())
         self.scheduler = Scheduler(self.host)
         self.feed = ChangeFeed(self.cache)
@@ -183,6 +184,12 @@ class Api:
         # What is not kept is closed by Python at once, as if the client had gone.
         self.kept.append(Events(response))
         return self.kept[-1]
+
+
+@cache
+def shared_host() -> PluginHost:
+    """One host for all tests: nothing of it changes."""
+    return PluginHost.of(engine=Engine())
 
 
 _APPS: list[Flask] = []
