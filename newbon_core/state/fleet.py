@@ -31,7 +31,6 @@ from newbon_core.state.samples import Samples
 from newbon_core.store.base import Store, StoreUnavailable
 
 _ATTEMPTS = 5
-_HAD_CONTAINER = frozenset({InstanceState.STARTING, InstanceState.RUNNING, InstanceState.STOPPING})
 GONE = "its container is gone: the host or its engine lost it"
 
 
@@ -137,7 +136,9 @@ class Fleet:
     def _vanished(self, report: Report, now: float) -> list[InstanceStatus]:
         """Instances whose container was there and is not in a full report: they have failed.
 
-        Only a full report sent after every other that was seen proves that; one that was late proves nothing.
+        Only a full report sent after every other that was seen proves that; one that was late proves nothing. Of what
+        only was ``starting`` it proves nothing either: a start that an agent had asked for outlives it, and may come
+        yet.
         """
         with self._lock:
             newest = report.sent_at > self._sent_at.get(report.node, 0.0)
@@ -149,7 +150,7 @@ class Fleet:
         found = []
         for instance in self._cache.instances_on(report.node):
             status = self._cache.status_of(instance)
-            if status is not None and status.state in _HAD_CONTAINER and instance.uid not in told:
+            if status is not None and status.state is InstanceState.RUNNING and instance.uid not in told:
                 stopped = instance.wanted != "running"
                 found.append(
                     replace(

@@ -168,9 +168,10 @@ class TestStatuses:
         assert site.state() is FAILED
 
     def test_a_full_report_proves_nothing_of_what_never_ran_or_while_an_engine_is_away_or_late(self) -> None:
-        site = Site(WEB, make_status(WEB, PULLING))
-        site.report(full=True)
-        assert site.state() is PULLING
+        for early in (PULLING, InstanceState.STARTING):
+            site = Site(WEB, make_status(WEB, early))
+            site.report(full=True)
+            assert site.state() is early
         site = Site(WEB, make_status(WEB))
         site.report(full=True, runtime_errors={"docker": "away"})
         site.report(at=9.0)
