@@ -38,7 +38,7 @@ class MemoryStore:
         self._log = ChangeLog(revision=1)
         self._log.complete_from = 1
         self._lock = self._log.condition
-        self._items: dict[str, KeyValue] = {}
+        self._items: dict[str, Change] = {}
         self._sorted: _Keys = []
         self._unsorted: _Keys = []
         self._gone: set[str] = set()
@@ -59,7 +59,8 @@ class MemoryStore:
         """See ``Store.get``."""
         with self._lock:
             self._begin()
-            return self._items.get(key)
+            present = self._items.get(key)
+            return _item(present) if present is not None else None
 
     def list(self, prefix: str) -> tuple[list[KeyValue], int]:
         """See ``Store.list``."""
@@ -73,7 +74,7 @@ class MemoryStore:
                     break
                 item = items.get(key)
                 if item is not None:
-                    found.append(item)
+                    found.append(_item(item))
             return found, self._log.revision
 
     def _keys(self) -> _Keys:
@@ -95,7 +96,7 @@ class MemoryStore:
             items = self._items
             for compare in compares:
                 present = items.get(compare.key)
-                if (present.mod_revision if present is not None else 0) != compare.mod_revision:
+                if (present.revision if present is not None else 0) != compare.mod_revision:
                     return TxnResult(False, self._log.revision)
             for put in puts:
                 if put.lease and put.lease not in self._leases:
@@ -122,10 +123,10 @@ class MemoryStore:
                 self._unsorted.append(key)
         else:
             created = present.create_revision
-        self._items[key] = KeyValue(key, put.value, created, revision)
+        change = self._items[key] = Change(key, put.value, created, revision)
         if self._leases:
             self._bind(key, put.lease)
-        return Change(key, put.value, created, revision)
+        return change
 
     def _delete(self, key: str, revision: int) -> Change:
         del self._items[key]
@@ -225,3 +226,8 @@ class _Lease:
         self.ttl_s = ttl_s
         self.deadline = deadline
         self.keys: dict[str, None] = {}
+
+
+def _item(change: Change) -> KeyValue:
+    # What stands was put, so it has a value.
+    return KeyValue(change.key, change.value or b"", change.create_revision, change.revision)

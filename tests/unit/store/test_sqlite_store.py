@@ -18,19 +18,30 @@ from newbon_core.store.sqlite import SqliteStore, StoreInUse
 from newbon_core.testing.store_conformance import StoreConformance, collect, next_batch, put
 
 
-class TestConformance(StoreConformance):
-    lease_ttl_s = 0.3
-
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[SqliteStore]:
-        store = SqliteStore(tmp_path / "newbon.db")
-        yield store
-        store.close()
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "newbon.db"
+
+
+class TestConformance(StoreConformance):
+    now = 0.0
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[SqliteStore]:
+        self.opened = SqliteStore(tmp_path / "newbon.db", clock=lambda: self.now)
+        yield self.opened
+        self.opened.close()
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.opened._lease_news.set()
+
+
+def test_leases_end_by_themselves(path: Path) -> None:
+    store = SqliteStore(path)
+    put(store, "/bound", lease=store.grant_lease(0.1))
+    assert [change.value for change in collect(store.watch("/bound", 1), 2)] == [b"x", None]
+    store.close()
 
 
 def test_everything_is_there_when_it_is_opened_again(path: Path) -> None:

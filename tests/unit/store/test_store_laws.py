@@ -231,6 +231,6 @@ class SqliteMachine(StoreMachine):
 
 
 TestMemoryStore = MemoryMachine.TestCase
-TestMemoryStore.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
+TestMemoryStore.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
 TestSqliteStore = SqliteMachine.TestCase
-TestSqliteStore.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
+TestSqliteStore.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
