@@ -83,7 +83,8 @@ class ControlLoop:
         except StoreUnavailable as error:
             log.warning("the store does not answer, trying again in %s s: %s", self._settings.store_retry_s, error)
             self._unsure = True
-            self._again_at = now + self._settings.store_retry_s
+            self._asked = now + self._settings.store_retry_s
+            return self._asked
         self._asked = self._next_wake(now)
         return self._asked
 

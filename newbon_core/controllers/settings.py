@@ -46,4 +46,5 @@ class ControlSettings:
             zone_label=nodes.zone_label,
             pace_above=nodes.pace_above,
             pace_per_s=nodes.pace_per_s,
+            pace_min_nodes=nodes.pace_min_nodes,
         )
