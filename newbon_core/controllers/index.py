@@ -32,7 +32,8 @@ class Index:
     """``note`` is called in the cache's thread; all else belongs to the thread of the steps.
 
     A change only says where to look: what counts is what the cache holds when it is digested. ``services`` and
-    ``nodes`` are those that have to be planned anew, in the order in which they changed.
+    ``nodes`` are those that have to be planned anew, in the order in which they changed. All changes up to ``revision``
+    were noted; the cache's own revision runs ahead of it, for a cache tells its listeners one after another.
     """
 
     def __init__(self, cache: Cache, table: Table, zone_label: str) -> None:
@@ -40,6 +41,7 @@ class Index:
         self._cache = cache
         self._table = table
         self._noted: deque[ObjectChange] = deque()
+        self.revision = 0
         self.rosters: dict[str, Roster] = {}
         self.services: dict[str, None] = {}
         self.nodes: dict[str, None] = {}
@@ -53,9 +55,11 @@ class Index:
         self._specs: dict[tuple[str, int], RevisionSpec] = {}
         self._bound: dict[str, tuple[str, str, str]] = {}
 
-    def note(self, changes: list[ObjectChange], revision: int) -> None:  # noqa: ARG002  the cache's listener gives both
+    def note(self, changes: list[ObjectChange], revision: int) -> None:
         """Remember what to look at."""
         self._noted.extend(changes)
+        # Last, so that whoever reads it finds all of them.
+        self.revision = revision
 
     def roster(self, service: str) -> Roster:
         """The roster of a service, a new one where there is none."""
@@ -66,6 +70,7 @@ class Index:
 
     def seed(self, now: float) -> None:
         """Take all that the cache holds."""
+        self.revision = max(self.revision, self._cache.revision)
         for kind in (Node, NodeStatus, Service, Revision, Instance, InstanceStatus):
             for name in list(self._cache.table(kind)):
                 self._look(kind, name, None, now)

@@ -91,12 +91,14 @@ class ControlLoop:
     def _step(self, now: float) -> bool:
         """False while the cache is behind the loop's own commits."""
         self._begin(now)
+        # Before the digest: what is noted while it goes on may miss some of what the cache holds by then.
+        seen = self._index.revision
         self._index.digest(now)
         if self._unsure:
             # Whatever a lost or refused transaction was about is in the store before this write.
             self._needed = self._store.txn([], [Put(_BARRIER, b"1")]).revision
             self._unsure = False
-        if self._cache.revision < self._needed:
+        if seen < self._needed:
             return False
         self._settle_reservations()
         self._take_timers(now)

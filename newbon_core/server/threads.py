@@ -11,7 +11,7 @@ from newbon_core.apiserver.metrics import Metrics
 from newbon_core.controllers.loop import ControlLoop
 from newbon_core.model import Event
 from newbon_core.state import Cache, Changes, commit_atomic
-from newbon_core.state.cache import WATCH_PREFIX
+from newbon_core.state.cache import WATCH_PREFIX, ListenerFailed
 from newbon_core.state.fleet import Fleet
 from newbon_core.store.base import Store, StoreError, StoreUnavailable, Watch
 
@@ -53,8 +53,9 @@ class CacheFeeder:
             except StoreError as error:
                 if not self._ending.is_set():
                     log.warning("the watch of the store ended, listing anew: %s", error)
+            except ListenerFailed as failed:
+                log.error("changes were taken, but not by all: %s", failed)
             except Exception:
-                # A listener failed: the cache itself took the change, and the list below repeats nothing of it.
                 log.exception("an error while taking changes from the store")
             if not self._ending.wait(pause_s):
                 pause_s = min(pause_s * 2, LONGEST_BACKOFF_S)

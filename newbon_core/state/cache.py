@@ -49,6 +49,10 @@ class ObjectChange:
 Listener = Callable[[list[ObjectChange], int], None]
 
 
+class ListenerFailed(Exception):
+    """A listener raised; the text says which and why. The cache and all other listeners have taken the batch."""
+
+
 class Cache:
     """All objects by kind and name, with the indexes that the steps need.
 
@@ -70,6 +74,7 @@ class Cache:
         self._by_service: dict[str, dict[str, None]] = {}
         self._by_node: dict[str, dict[str, None]] = {}
         self._listeners: tuple[Listener, ...] = ()
+        self._owed: dict[Listener, list[ObjectChange]] = {}
         self._advanced = threading.Condition()
         self._tables = cast(
             dict[ObjectType, dict[str, Stored[Object]]],
@@ -127,6 +132,7 @@ class Cache:
 
         def unsubscribe() -> None:
             self._listeners = tuple(one for one in self._listeners if one is not listener)
+            self._owed.pop(listener, None)
 
         return unsubscribe
 
@@ -138,16 +144,34 @@ class Cache:
         self.apply(WatchBatch(changes, revision, reset=True))
 
     def apply(self, batch: WatchBatch) -> list[ObjectChange]:
-        """Take a batch of the watch; tells the listeners and returns what changed."""
+        """Take a batch of the watch; tells the listeners and returns what changed.
+
+        A listener that raises keeps the batch from nobody else, and is told of it once more before the next one.
+        Raises ListenerFailed in the end.
+        """
         seen = [one for one in map(self._apply_one, batch.changes) if one is not None]
         if batch.reset:
             seen += self._drop_all_but({change.key for change in batch.changes}, batch.revision)
         with self._advanced:
             self.revision = max(self.revision, batch.revision)
             self._advanced.notify_all()
-        for listener in self._listeners:
-            listener(seen, self.revision)
+        failed = [text for text in (self._tell(one, seen) for one in self._listeners) if text]
+        if failed:
+            raise ListenerFailed("; ".join(failed))
         return seen
+
+    def _tell(self, listener: Listener, seen: list[ObjectChange]) -> str:
+        """What went wrong; nothing where all is well."""
+        owed = self._owed.pop(listener, None)
+        try:
+            listener(seen if owed is None else owed + seen, self.revision)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is told, and the others still get the batch
+            name = getattr(listener, "__qualname__", repr(listener))
+            log.error("the listener %s failed on changes up to revision %d", name, self.revision, exc_info=error)
+            if owed is None:
+                self._owed[listener] = seen
+            return f"{name}: {type(error).__name__}: {error}"
+        return ""
 
     def _apply_one(self, change: Change) -> ObjectChange | None:
         where = parse_key(change.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import newbon_filter_resources
@@ -45,6 +46,8 @@ class Control:
         self.store = store or FaultyStore(MemoryStore())
         self.settings = ControlSettings(**settings)  # type: ignore[arg-type]
         self.cache = Cache()
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.cache.subscribe(lambda changes, revision: self.meanwhile())  # noqa: ARG005  a listener before the loop's
         self.cache.load(*self.store.list(WATCH_PREFIX))
         self.watch = self.store.watch(WATCH_PREFIX, self.cache.revision + 1)
         self.scheduler = Scheduler(HOST)
@@ -132,6 +135,17 @@ class TestCreating:
         control.loop.step(0.0)
         control.loop.step(0.1)
         assert control.store.list("/")[1] == revision
+
+    def test_it_waits_for_what_the_cache_has_taken_but_not_told_yet(self) -> None:
+        control = Control()
+        control.write(make_service(replicas=3))
+        control.see()
+        control.loop.step(0.0)
+        # Another thread's step between the cache's change and the loop's hearing of it.
+        control.meanwhile = lambda: control.loop.step(0.0)
+        assert control.names_of() == ["web-1", "web-2", "web-3"]
+        control.turn()
+        assert control.names_of() == ["web-1", "web-2", "web-3"]
 
     def test_the_lowest_free_numbers_are_used(self) -> None:
         control = Control()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from newbon_core.model import Instance, InstanceState, Service
-from newbon_core.state.cache import Cache, ObjectChange
+from newbon_core.state.cache import Cache, ListenerFailed, ObjectChange
 from newbon_core.state.codec import decode, encode, from_builtins, key_for, key_of, parse_key, to_builtins
 from newbon_core.store.base import Change, KeyValue, WatchBatch
 from newbon_core.testing.builders import make_cache, make_instance, make_node, make_service, make_status
@@ -49,6 +51,42 @@ def test_indexes_follow_instances() -> None:
     assert {one.name for one in cache.instances_on("n1")} == {"web-1", "web-2"}
     assert {one.name for one in cache.instances_of("web")} == {"web-1", "web-2"}
     assert cache.instances_of("db") == []
+
+
+def test_a_listener_that_fails_keeps_the_batch_from_nobody_and_is_told_of_it_once_more() -> None:
+    cache, told, broken = make_cache([]), [], [True]
+    heard: list[list[str]] = []
+
+    def fails(changes: list[ObjectChange], revision: int) -> None:
+        if broken[0]:
+            raise RuntimeError(f"no room at {revision}")
+        heard.append([change.name for change in changes])
+
+    cache.subscribe(fails)
+    cache.subscribe(lambda changes, revision: told.append((len(changes), revision)))
+    with pytest.raises(ListenerFailed, match="fails: RuntimeError: no room at 5"):
+        cache.apply(WatchBatch([put(make_service("a"), 5)], 5))
+    assert (told, cache.revision) == ([(1, 5)], 5)
+    broken[0] = False
+    cache.apply(WatchBatch([put(make_service("b"), 6)], 6))
+    cache.apply(WatchBatch([put(make_service("c"), 7)], 7))
+    assert heard == [["a", "b"], ["c"]]
+
+
+def test_what_a_listener_cannot_take_twice_is_dropped() -> None:
+    cache = make_cache([])
+    heard: list[list[str]] = []
+
+    def fails_on_a(changes: list[ObjectChange], revision: int) -> None:  # noqa: ARG001  a listener's signature
+        if any(change.name == "a" for change in changes):
+            raise RuntimeError
+        heard.append([change.name for change in changes])
+
+    cache.subscribe(fails_on_a)
+    for revision, name in enumerate("abc", 5):
+        with contextlib.suppress(ListenerFailed):
+            cache.apply(WatchBatch([put(make_service(name), revision)], revision))
+    assert heard == [["c"]]
 
 
 def test_a_reset_drops_what_is_not_in_it() -> None:
