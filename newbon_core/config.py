@@ -58,6 +58,7 @@ class NodeSettings:
 
     When more than ``pace_above`` (a share) of the nodes of one zone (label ``zone_label``) are lost, replacement goes
     on at ``pace_per_s`` instances a second over that zone, for then the network is likelier at fault than the nodes.
+    Zones of fewer than ``pace_min_nodes`` nodes are not paced: there a share says nothing.
     """
 
     heartbeat_s: float = 2.0
@@ -65,6 +66,7 @@ class NodeSettings:
     zone_label: str = "zone"
     pace_above: float = 0.5
     pace_per_s: float = 10.0
+    pace_min_nodes: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +231,7 @@ def _nodes(table: TableReader) -> NodeSettings:
         zone_label=table.text("zone_label", usual.zone_label),
         pace_above=table.number("pace_above", usual.pace_above, 0, 1),
         pace_per_s=table.number("pace_per_s", usual.pace_per_s, 0.01, 10_000),
+        pace_min_nodes=table.whole("pace_min_nodes", usual.pace_min_nodes, 1, 1_000_000),
     )
     if settings.lost_after_s < 2 * settings.heartbeat_s:
         table.problem(

@@ -6,9 +6,12 @@ is adapted to the vector hooks here.
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 import numpy as np
@@ -16,14 +19,20 @@ import pluggy
 
 from newbon_core.hooks.settings import unknown
 from newbon_core.hooks.specs import PROJECT, hookimpl
+from newbon_core.hooks.telling import describe_error, step_failed
 from newbon_core.hooks.types import (
+    BoolArray,
     FloatArray,
     NodeTable,
     PerNodeFilter,
     PerNodeScore,
     PlacementRequest,
+    Rejection,
     Verdict,
 )
+
+SCHEMA = "OptionsSchema"
+DEFAULT_WEIGHT = "DEFAULT_WEIGHT"
 
 
 class NotAPlugin(Exception):
@@ -36,9 +45,36 @@ class NodeFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NodeVerdict(Verdict):
-    """The verdict of an adapted filter; ``failures`` tells of nodes where ``check`` itself failed."""
+    """The verdict of an adapted filter; ``failures`` tells by node where ``check`` itself failed.
 
-    failures: Sequence[str] = ()
+    ``reason`` and ``failures`` name no plugin, for the adapter does not know under which name it is asked.
+    """
+
+    names: Sequence[str] = ()
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+    def rejections(self, plugin: str, mask: BoolArray) -> list[Rejection]:
+        """The reasons for the nodes of a mask by category; failures of the plugin are one category."""
+        found: dict[str, Rejection] = {}
+        for index in np.flatnonzero(mask).tolist():
+            failure = self.failures.get(index)
+            if failure is not None:
+                category, sentence = f"plugin {plugin} failed", f"on node {self.names[index]}: {failure}"
+            else:
+                category, _, sentence = (part.strip() for part in self.reason(index).partition(":"))
+            known = found.get(category)
+            if known is not None:
+                found[category] = replace(known, nodes=known.nodes + 1)
+            elif failure is not None:
+                found[category] = Rejection(category=category, nodes=1, sentence=sentence, advice=repair(plugin))
+            else:
+                found[category] = Rejection(category=category, nodes=1, sentence=sentence, nearest=index, gap=1.0)
+        return list(found.values())
+
+
+def repair(plugin: str) -> str:
+    """What to do about a filter that fails."""
+    return f"put the plugin {plugin} right, or disable it: [plugins] disabled"
 
 
 def hooks_of(plugin: object, manager: pluggy.PluginManager) -> list[str]:
@@ -61,27 +97,86 @@ def only_hooks(plugin: object, manager: pluggy.PluginManager) -> Hooks:
     return Hooks({name: getattr(plugin, name) for name in names})
 
 
+def package_of(found: object) -> str:
+    """The module that what an entry point names comes from."""
+    if isinstance(found, ModuleType):
+        return found.__name__
+    return str((found if inspect.isclass(found) else type(found)).__module__)
+
+
+def meant_hooks(found: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
+    """The hooks that something would implement if it were in order: known also of a class that cannot be made."""
+    kind = found if inspect.isclass(found) else type(found)
+    hooks = set(hooks_of(found, manager))
+    if issubclass(kind, PerNodeFilter):
+        hooks.add("newbon_filter_nodes")
+    if issubclass(kind, PerNodeScore):
+        hooks.add("newbon_score_nodes")
+    return tuple(sorted(hooks))
+
+
 def adapt(found: object) -> object:
-    """The object to register for what an entry point named. Raises NotAPlugin, and whatever a constructor raises."""
+    """The object to register for what an entry point named. Raises NotAPlugin, and StepFailed for a constructor."""
     if inspect.isclass(found):
         try:
             inspect.signature(found).bind()
         except TypeError:
             raise NotAPlugin(f"the class {found.__name__} needs arguments to be made; name an instance of it") from None
-        found = found()
+        kind: type = found
+        try:
+            found = kind()
+        except Exception as error:
+            raise step_failed(f"{kind.__name__}()", error, package_of(kind)) from error
     if inspect.isroutine(found) or found is None:
         raise NotAPlugin(f"the entry point names {found!r}; it must name a module, an instance or a class with hooks")
     members: dict[str, object] = {}
     if isinstance(found, PerNodeFilter):
+        _refuse_method(found, "check", PerNodeFilter)
         members["newbon_filter_nodes"] = _FilterAdapter(found).newbon_filter_nodes
     if isinstance(found, PerNodeScore):
+        _refuse_method(found, "score", PerNodeScore)
         members["newbon_score_nodes"] = _ScoreAdapter(found).newbon_score_nodes
     if not members:
         return found
     for name in dir(found):
-        if name.startswith(PROJECT) or name in ("OptionsSchema", "DEFAULT_WEIGHT"):
+        if name.startswith(PROJECT) or name in (SCHEMA, DEFAULT_WEIGHT):
             members.setdefault(name, getattr(found, name))
     return Hooks(members)
+
+
+def _refuse_method(found: object, name: str, base: type) -> None:
+    """Raises NotAPlugin where the one method of a per-node plugin is missing, or cannot be called as it will be."""
+    kind, wanted = type(found).__name__, f"def {name}(self, request, node)"
+    method = getattr(found, name)
+    if getattr(method, "__func__", None) is getattr(base, name):
+        raise NotAPlugin(f"{kind} is a {base.__name__} without {name}(); it must have {wanted}")
+    if not callable(method):
+        raise NotAPlugin(f"{name} of {kind} is {method!r}; it must be a method: {wanted}")
+    try:
+        inspect.signature(method).bind(None, None)
+    except TypeError:
+        raise NotAPlugin(f"{name} of {kind} is {name}{inspect.signature(method)}; it must be {wanted}") from None
+
+
+def remarks(found: object) -> list[str]:
+    """What is named beside the plugin, or nearly right, and so would be ignored without a word: a sentence each."""
+    known = (SCHEMA, DEFAULT_WEIGHT)
+    sentences = [
+        f"it has {name}, which nothing asks for; did you mean {match[0]}?"
+        for name in vars(found if isinstance(found, ModuleType) or inspect.isclass(found) else type(found))
+        if name not in known and (match := difflib.get_close_matches(name, known, n=1, cutoff=0.85))
+    ]
+    kind = found if inspect.isclass(found) else type(found)
+    module = sys.modules.get(str(kind.__module__))
+    if isinstance(found, ModuleType) or module is None:
+        return sentences
+    sentences += [
+        f"{name} of the module {module.__name__} is ignored, for the entry point names the class {kind.__name__}: "
+        f"put it inside the class"
+        for name in (*known, "newbon_configure")
+        if hasattr(module, name) and not hasattr(found, name)
+    ]
+    return sentences
 
 
 def faults(plugin: object, manager: pluggy.PluginManager) -> list[str]:
@@ -128,6 +223,9 @@ def _no_hook(plugin: object) -> str:
                 inspect.isclass(member) and issubclass(member, bases) and member not in bases
             ):
                 return f"the module has no hook; let the entry point name {plugin.__name__}:{name}"
+    for name, base in (("check", PerNodeFilter), ("score", PerNodeScore)):
+        if callable(getattr(plugin, name, None)):
+            return f"it implements no hook, but has {name}(); did you forget to subclass {base.__name__}?"
     return "it implements no hook of newbon_core.hooks.specs"
 
 
@@ -142,20 +240,19 @@ class _FilterAdapter:
         check = self._check
         passed = np.ones(len(nodes), dtype=np.bool_)
         reasons: dict[int, str] = {}
-        failures: list[str] = []
+        failures: dict[int, str] = {}
         for index in range(len(nodes)):
             try:
                 answer = check(request, nodes[index])
                 if answer is None:
                     continue
                 if not isinstance(answer, str) or not answer:
-                    raise TypeError(f"check() gave {answer!r}; it must give None or a reason")
+                    raise NodeFailure(f"check() gave {answer!r}; it must give None or a reason")
+                reasons[index] = answer
             except Exception as error:  # noqa: BLE001  contained, and told with the node's name
-                answer = f"failed on node {nodes.names[index]}: {type(error).__name__}: {error}"
-                failures.append(answer)
+                failures[index] = str(error) if isinstance(error, NodeFailure) else describe_error(error)
             passed[index] = False
-            reasons[index] = answer
-        return NodeVerdict(passed, reasons.__getitem__, failures=failures)
+        return NodeVerdict(passed, reasons.__getitem__, names=nodes.names, failures=failures)
 
 
 class _ScoreAdapter:
@@ -169,8 +266,14 @@ class _ScoreAdapter:
         score = self._score
         values = np.empty(len(nodes), dtype=np.float64)
         for index in range(len(nodes)):
+            name = nodes.names[index]
             try:
-                values[index] = score(request, nodes[index])
+                answer = score(request, nodes[index])
             except Exception as error:
-                raise NodeFailure(f"on node {nodes.names[index]}: {type(error).__name__}: {error}") from error
+                raise NodeFailure(f"on node {name}: {describe_error(error)}") from error
+            if not isinstance(answer, (int, float, np.number)):
+                raise NodeFailure(f"score() gave {answer!r} on node {name}; it must give a number")
+            if not math.isfinite(answer):
+                raise NodeFailure(f"score() gave {answer!r} on node {name}; it must give a finite number")
+            values[index] = answer
         return values

@@ -46,13 +46,20 @@ _INTRODUCTION = """\
 This page is made from `newbon_core/hooks/specs.py` by `python -m newbon_core.hooks.docs docs/hooks.md`; do not edit it.
 How to write a plugin is in [plugins.md](plugins.md).
 
-A plugin is what an entry point of the group `newbon.v1` names: a module, an instance, or a class. It marks its hooks
+A plugin is what an entry point of the group `newbon.v1` names: a module, an instance, or a class that is made without
+arguments. The entry point's name is the plugin's: lower-case letters, digits and `_`, beginning with a letter, and none
+of `newbon`, `enabled`, `disabled`, `order`; no two plugins may have the same. It marks its hooks
 with `@hookimpl` and imports nothing of Newbon but `newbon_core.hooks` and `newbon_core.model`. A hook may take fewer
 arguments than its specification, never others. Hooks of one kind are asked in the order of `[plugins] order` in the
 site's file, the others after them by name; `tryfirst`, `trylast` and wrappers of pluggy have no place here.
 
 A plugin that keeps failing (10 failed calls within 60 s) is put in quarantine: a filter then rejects every node, a
-score is left out, and one call tries it again every 60 s. `newbon plugins list` and `GET /v1/plugins` show it.
+score is left out, and one call tries it again every 60 s. `newbon plugins list` (which asks the server, where there is
+one; `--local` asks this machine's installation) and `GET /v1/plugins` show it.
+
+A filter that fails when it is taken in (its constructor, its options, `newbon_configure`) rejects every node until it is
+put right or disabled, for what it enforces must not be passed over. One that cannot even be imported cannot be known for
+a filter, and takes no part.
 """
 
 

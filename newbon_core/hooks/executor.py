@@ -6,6 +6,7 @@ A filter that fails rejects every node (fails closed), a score that fails is lef
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from functools import partial
 import numpy as np
 
 from newbon_core.hooks.account import Account
-from newbon_core.hooks.adapt import NodeFailure, NodeVerdict
+from newbon_core.hooks.adapt import NodeFailure, NodeVerdict, repair
+from newbon_core.hooks.telling import describe_error, shortened
 from newbon_core.hooks.types import (
     BoolArray,
     DomainTerm,
@@ -102,10 +104,10 @@ class Filter:
             raise WrongAnswer(f"the answer is {_kind(found)}; it must be a Verdict, an array of bool, or None")
         if not isinstance(passed, np.ndarray) or passed.dtype != _BOOL or passed.shape != (count,):
             raise WrongAnswer(f"the mask is {_kind(passed)}; it must be an array of {count} bool")
-        if isinstance(found, NodeVerdict) and found.failures:
-            text = found.failures[0] + (f" (and {len(found.failures) - 1} more)" if len(found.failures) > 1 else "")
-            # One bad node must not put the filter in quarantine, which would reject all the others too.
-            (account.failed if len(found.failures) == count else account.note)(text, request.now)
+        if isinstance(found, NodeVerdict):
+            if found.failures:
+                self._note_failures(found, count, request.now)
+            reason, summarise = partial(_node_reason, account.plugin, found), partial(found.rejections, account.plugin)
         return Verdict(
             passed,
             partial(self._reason, reason, request.now),
@@ -123,7 +125,14 @@ class Filter:
         except CONTAINED as error:
             account.note(_sentence(error), now)
             return f"plugin {account.plugin} failed: {account.last_error}"
-        return f"plugin {account.plugin} {text}" if text.startswith("failed on node ") else text
+        return text
+
+    def _note_failures(self, verdict: NodeVerdict, count: int, now: float) -> None:
+        index, text = next(iter(verdict.failures.items()))
+        more = f" (and {len(verdict.failures) - 1} more)" if len(verdict.failures) > 1 else ""
+        # One bad node must not put the filter in quarantine, which would reject all the others too.
+        note = self.account.failed if len(verdict.failures) == count else self.account.note
+        note(f"on node {verdict.names[index]}: {text}{more}", now)
 
     def _summary(self, summarise: Callable[[BoolArray], object], now: float, mask: BoolArray) -> Sequence[Rejection]:
         account = self.account
@@ -133,16 +142,30 @@ class Filter:
                 raise WrongAnswer(f"summarise() gave {_kind(found)}; it must give a sequence of Rejection")
         except CONTAINED as error:
             account.note(_sentence(error), now)
-            return _one_rejection(f"plugin {account.plugin} failed", account.last_error, mask)
+            return _one_rejection(account.plugin, account.last_error, mask)
         return found
 
     def _failure(self, text: str, count: int) -> FilterAnswer:
-        """Every node rejected, with the plugin's error (or its quarantine) as the reason."""
-        category = f"plugin {self.account.plugin} failed"
-        reason = partial(_same_reason, f"{category}: {text}")
-        summarise = partial(_one_rejection, category, text)
-        verdict = Verdict(np.zeros(count, dtype=np.bool_), reason, False, summarise)
-        return FilterAnswer(self.account.plugin, verdict, True)
+        return rejecting(self.account.plugin, text, count)
+
+
+def rejecting(plugin: str, why: str, count: int) -> FilterAnswer:
+    """Every node rejected, with the plugin's error (or its quarantine) as the reason."""
+    reason = partial(_same_reason, f"plugin {plugin} failed: {why}")
+    verdict = Verdict(np.zeros(count, dtype=np.bool_), reason, False, partial(_one_rejection, plugin, why))
+    return FilterAnswer(plugin, verdict, True)
+
+
+@dataclass(slots=True)
+class FailedFilter:
+    """A filter whose plugin could not be taken in: what it enforces must not be passed over, so it rejects all."""
+
+    plugin: str
+    why: str
+
+    def answer(self, request: PlacementRequest, nodes: NodeTable) -> FilterAnswer:  # noqa: ARG002  as Filter.answer
+        """A verdict that rejects every node."""
+        return rejecting(self.plugin, self.why, len(nodes))
 
 
 @dataclass(slots=True)
@@ -153,11 +176,16 @@ class Score:
     ask: Ask
     weight: float
     timer: Timer = DEFAULT_TIMER
+    left_out: str = ""
 
     def answer(self, request: PlacementRequest, nodes: NodeTable) -> ScoreAnswer | None:
-        """The scores; None when there are none, or none that can be used. Never raises for what the plugin does."""
+        """The scores; None when there are none, or none that can be used: ``left_out`` then says why.
+
+        Never raises for what the plugin does.
+        """
         account = self.account
         if account.retry_at is not None and account.rests(request.now):
+            self.left_out = account.quarantine_reason()
             return None
         timer = self.timer
         began = timer()
@@ -168,9 +196,11 @@ class Score:
             account.calls += 1
             account.seconds += timer() - began
             account.failed(_sentence(error), request.now)
+            self.left_out = account.last_error
             return None
         account.calls += 1
         account.seconds += timer() - began
+        self.left_out = ""
         if account.retry_at is not None:
             account.worked()
         return None if scores is None else ScoreAnswer(account.plugin, self.weight, scores)
@@ -182,32 +212,49 @@ def checked_scores(found: object, count: int) -> Scores:
     Integers are taken as floats. Bounds that are equal say nothing and are dropped.
     """
     if isinstance(found, np.ndarray):
-        return Scores(_finite(found, count, "the answer"))
+        return Scores(_finite(found, count, "the answer")[0])
     if not isinstance(found, Scores):
         raise WrongAnswer(f"the answer is {_kind(found)}; it must be Scores, an array of float, or None")
-    values = _finite(found.values, count, "Scores.values")
+    values, lowest, highest = _finite(found.values, count, "Scores.values")
     bounds = found.bounds
     if bounds is not None:
         worst, best = _bounds(bounds)
         bounds = None if worst == best else (worst, best)
+        if bounds is not None and not found.beyond:
+            _refuse_beyond(lowest, highest, bounds)
     if not isinstance(found.domains, tuple):
         raise WrongAnswer(f"Scores.domains is {_kind(found.domains)}; it must be a tuple of DomainTerm")
     for term in found.domains:
         _check_domain(term, count)
     if values is found.values and bounds is found.bounds and found.stepwise.__class__ is bool:
         return found
-    return Scores(values, bounds, found.domains, bool(found.stepwise))
+    return Scores(values, bounds, found.domains, bool(found.stepwise), bool(found.beyond))
 
 
-def _finite(values: object, count: int, what: str) -> FloatArray:
+def _finite(values: object, count: int, what: str) -> tuple[FloatArray, float, float]:
+    """The values as floats, with the lowest and the highest of them."""
     if not isinstance(values, np.ndarray) or values.shape != (count,) or values.dtype.kind not in "fiu":
         raise WrongAnswer(f"{what} is {_kind(values)}; it must be an array of {count} float")
     if values.dtype != _FLOAT:
         values = values.astype(_FLOAT)
-    if not np.isfinite(values).all():
+    if not count:
+        return values, 0.0, 0.0
+    # A nan anywhere makes both of these nan, so that two passes tell all.
+    lowest, highest = float(values.min()), float(values.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
         index = int(np.flatnonzero(~np.isfinite(values))[0])
         raise WrongAnswer(f"{what} has {values[index]} for node {index}; every score must be finite")
-    return values
+    return values, lowest, highest
+
+
+def _refuse_beyond(lowest: float, highest: float, bounds: tuple[float, float]) -> None:
+    least, most = min(bounds), max(bounds)
+    slack = (most - least) * 1e-9
+    if lowest < least - slack or highest > most + slack:
+        raise WrongAnswer(
+            f"Scores.values go from {lowest:g} to {highest:g}, beyond Scores.bounds {bounds}; keep them within "
+            "(np.clip), or say beyond=True where that is meant"
+        )
 
 
 def _bounds(bounds: object) -> tuple[float, float]:
@@ -244,15 +291,18 @@ def _same_reason(reason: str, _index: int) -> str:
     return reason
 
 
-def _one_rejection(category: str, sentence: str, mask: BoolArray) -> Sequence[Rejection]:
-    return [Rejection(category=category, nodes=int(np.count_nonzero(mask)), sentence=sentence)]
+def _node_reason(plugin: str, verdict: NodeVerdict, index: int) -> str:
+    failure = verdict.failures.get(index)
+    return verdict.reason(index) if failure is None else f"plugin {plugin} failed: {failure}"
+
+
+def _one_rejection(plugin: str, sentence: str, mask: BoolArray) -> Sequence[Rejection]:
+    count = int(np.count_nonzero(mask))
+    return [Rejection(category=f"plugin {plugin} failed", nodes=count, sentence=sentence, advice=repair(plugin))]
 
 
 def _sentence(error: BaseException) -> str:
-    text = str(error).strip()
-    if isinstance(error, (WrongAnswer, NodeFailure)):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return shortened(str(error)) if isinstance(error, (WrongAnswer, NodeFailure)) else describe_error(error)
 
 
 def _kind(value: object) -> str:

@@ -6,8 +6,10 @@ name, and registers in the order of directories; hence this one.
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,11 +21,12 @@ from packaging.utils import canonicalize_name
 
 import newbon_core
 from newbon_core.hooks.settings import PluginSettings
+from newbon_core.hooks.telling import describe_error, log, place_of
 
 GROUP = "newbon.v1"
 CORE = "newbon-core"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = frozenset({"enabled", "disabled", "order"})
+_RESERVED = frozenset({"enabled", "disabled", "order", "newbon"})
 
 Finding = Literal["loaded", "disabled", "incompatible", "failed"]
 
@@ -66,6 +69,8 @@ def judge_object(name: str, plugin: object, settings: PluginSettings) -> Found:
     reason = _disabled(name, settings)
     if reason is not None:
         return Found(name=name, finding="disabled", reason=reason)
+    if (reason := misnamed(name)) is not None:
+        return Found(name=name, finding="failed", reason=reason)
     return Found(name=name, finding="loaded", plugin=plugin)
 
 
@@ -130,26 +135,15 @@ def core_version() -> str:
     return newbon_core.__version__
 
 
-def describe_error(error: BaseException) -> str:
-    """An exception as part of a sentence; a syntax error with its place."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 def _judge(claim: Claim, rivals: Sequence[Claim], settings: PluginSettings) -> Found:
     finding: Finding = "failed"
     plugin: object = None
     if (reason := _disabled(claim.name, settings)) is not None:
         finding = "disabled"
     elif len(rivals) > 1:
-        reason = f"the name {claim.name!r} is claimed by " + " and ".join(_label(rival) for rival in rivals)
-        reason += "; uninstall one of them"
-    elif not _NAME.fullmatch(claim.name) or claim.name in _RESERVED:
-        reason = f"{claim.name!r} cannot be a plugin's name: lower-case letters, digits and _, none of " + ", ".join(
-            sorted(_RESERVED)
-        )
+        reason = _claimed_twice(claim.name, rivals)
+    elif (reason := misnamed(claim.name)) is not None:
+        pass
     elif (reason := incompatibility(claim.dist)) is not None:
         finding = "incompatible"
     else:
@@ -165,6 +159,22 @@ def _judge(claim: Claim, rivals: Sequence[Claim], settings: PluginSettings) -> F
     )
 
 
+def _claimed_twice(name: str, rivals: Sequence[Claim]) -> str:
+    labels = list(dict.fromkeys(_label(rival) for rival in rivals))
+    if len(labels) == 1:
+        targets = " and ".join(repr(rival.entry.value) for rival in rivals)
+        return f"{labels[0]} itself names {name!r} more than once, as {targets}; let its entry points name it once"
+    return f"the name {name!r} is claimed by {' and '.join(labels)}; uninstall one of them"
+
+
+def misnamed(name: str) -> str | None:
+    """Why this cannot be a plugin's name; None where it can."""
+    if _NAME.fullmatch(name) and name not in _RESERVED:
+        return None
+    words = ", ".join(sorted(_RESERVED))
+    return f"{name!r} cannot be a plugin's name: lower-case letters, digits and _, none of {words}"
+
+
 def _disabled(name: str, settings: PluginSettings) -> str | None:
     if name in settings.disabled:
         return "disabled by the site's file: [plugins] disabled"
@@ -175,11 +185,15 @@ def _disabled(name: str, settings: PluginSettings) -> str | None:
 
 def _import(claim: Claim) -> tuple[object, str | None]:
     try:
-        return claim.entry.load(), None
+        # What a plugin prints must not get into the output of a command, which a program may read.
+        with contextlib.redirect_stdout(sys.stderr):
+            return claim.entry.load(), None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  a plugin's import may do anything, sys.exit() included
-        return None, f"{claim.entry.value!r} cannot be imported: {describe_error(error)}"
+        log.debug("the import of the plugin %s failed", claim.name, exc_info=error)
+        place = "" if isinstance(error, SyntaxError) else place_of(error, claim.entry.module)
+        return None, f"{claim.entry.value!r} cannot be imported: {describe_error(error)}{place}"
 
 
 def _label(claim: Claim) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from marshmallow import RAISE, Schema, ValidationError, missing
+from marshmallow import RAISE, Schema, ValidationError, fields, missing
 
 from newbon_core.hooks.settings import SiteProblem, unknown
+from newbon_core.hooks.telling import step_failed
 
 WEIGHT = "weight"
+RESERVED = (WEIGHT, "enabled")
 SECRET = "(secret)"
 
 
@@ -32,23 +34,70 @@ class Options:
     shown: Mapping[str, object] = field(default_factory=dict)
 
 
-def load_options(plugin: str, schema: object, table: Mapping[str, object]) -> tuple[Options, list[SiteProblem]]:
-    """Validate ``[plugins.NAME]`` without its ``weight``; every problem is returned, none raised.
+def load_options(
+    plugin: str, schema: object, table: Mapping[str, object], *, without: str = "", package: str = ""
+) -> tuple[Options, list[SiteProblem]]:
+    """Validate ``[plugins.NAME]`` without its ``weight``; every problem is returned.
 
-    ``schema`` is the plugin's ``OptionsSchema``: a marshmallow Schema class, or None where it takes no options.
+    ``schema`` is the plugin's ``OptionsSchema``: a marshmallow Schema class, or None where it takes no options;
+    ``without`` then says more on why not. Raises StepFailed where the schema itself raises; ``package`` is where it is
+    looked for.
     """
     where = f"[plugins.{plugin}]"
     given = {key: value for key, value in table.items() if key != WEIGHT}
     if schema is None:
-        return Options(), [SiteProblem(f"{where} {key}", "this plugin takes no options") for key in given]
+        reason = f"this plugin takes no options ({without or f'{plugin} has no OptionsSchema'})"
+        return Options(), [SiteProblem(f"{where} {key}", reason) for key in given]
     if not (isinstance(schema, type) and issubclass(schema, Schema)):
         return Options(), [SiteProblem(where, f"OptionsSchema is {schema!r}; it must be a marshmallow Schema class")]
-    made = schema(unknown=RAISE)
+    made = _made(schema, package)
+    if taken := [name for name in RESERVED if name in made.load_fields]:
+        reason = f"OptionsSchema has a field {taken[0]!r}, which is the core's own word; give it another name"
+        return Options(), [SiteProblem(f"{where} {taken[0]}", reason)]
     try:
         values = made.load(given)
+        shown = _shown(made, values)
     except ValidationError as error:
         return Options(), _problems(where, error.messages, made, given)
-    return Options(values=dict(values), shown=_shown(made, values)), []
+    except Exception as error:
+        raise step_failed("OptionsSchema", error, package, secrets_of(schema, given)) from error
+    return Options(values=dict(values), shown=shown), []
+
+
+def _made(schema: type[Schema], package: str) -> Schema:
+    try:
+        return schema(unknown=RAISE)
+    except Exception as error:
+        raise step_failed("OptionsSchema", error, package) from error
+
+
+def secrets_of(schema: object, given: Mapping[str, object]) -> list[str]:
+    """The texts among these options that no message may tell."""
+    if not (isinstance(schema, type) and issubclass(schema, Schema)):
+        return []
+    secret = {name for name, option in schema().load_fields.items() if _is_secret(option)}
+    return [text for key, value in given.items() if key in secret for text in _words(value)]
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for inner in value.values() for text in _words(inner)]
+    if isinstance(value, (list, tuple)):
+        return [text for inner in value for text in _words(inner)]
+    return [str(value)] if str(value) else []
+
+
+def _is_secret(option: fields.Field[object]) -> bool:
+    """True of a field that is only ever loaded, and of one that has such a field within."""
+    if option.load_only:
+        return True
+    if isinstance(option, fields.Nested):
+        return any(_is_secret(inner) for inner in option.schema.load_fields.values())
+    if isinstance(option, fields.List):
+        return _is_secret(option.inner)
+    if isinstance(option, fields.Dict):
+        return option.value_field is not None and _is_secret(option.value_field)
+    return False
 
 
 def load_weight(plugin: str, table: Mapping[str, object], scores: bool) -> tuple[float | None, list[SiteProblem]]:
@@ -73,11 +122,18 @@ def describe_schema(schema: object) -> tuple[OptionInfo, ...]:
             name=name,
             type=type(option).__name__.lower(),
             required=option.required,
-            default=_plain_default(option.load_default),
+            default=_shown_default(option),
             description=str(option.metadata.get("description", "")),
         )
         for name, option in schema().load_fields.items()
     )
+
+
+def _shown_default(option: fields.Field[object]) -> object:
+    default = option.load_default
+    if default is missing or default is None:
+        return None
+    return SECRET if _is_secret(option) else _plain_default(default)
 
 
 def _plain_default(default: object) -> object:
@@ -99,7 +155,7 @@ def _problems(where: str, messages: object, schema: Schema, given: Mapping[str, 
         if option is None:
             problems.append(SiteProblem(path, unknown("option", key, schema.load_fields)))
             continue
-        value = "" if option.load_only or key not in given else f" (the value is {given[key]!r})"
+        value = "" if _is_secret(option) or key not in given else f" (the value is {given[key]!r})"
         problems += [SiteProblem(inner, text + value) for inner, text in _flat(path, found)]
     return problems
 

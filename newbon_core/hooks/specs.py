@@ -29,11 +29,13 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def newbon_configure(options: dict[str, object]) -> None:
     """Take the options of this plugin from the site's file, already validated by the plugin's ``OptionsSchema``.
 
-    A plugin module names its marshmallow schema ``OptionsSchema``; without one it takes no options.
+    The marshmallow schema stands beside this hook under the name ``OptionsSchema``: in the module where the entry point
+    names a module, inside the class where it names a class. A plugin without one takes no options; one that has it must
+    implement this hook. No field may be called ``weight`` or ``enabled``, which are the core's words.
 
     *Called from*: the main of a server, an agent or the CLI, once, before any other hook.
     *May block*: no.
-    *On exception*: the plugin is listed as failed with the exception and takes no part.
+    *On exception*: the plugin is listed as failed with the exception; a filter then rejects every node, others rest.
     *Since*: 1.0
     """
 
@@ -44,6 +46,11 @@ def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict 
 
     None means that the filter has nothing to say about this request. Never change an array of ``nodes``, nor an answer
     once it is given: the scheduler keeps several answers side by side.
+
+    Nothing is cached: every attempt to place asks again. A replica that found no node waits, and is tried again only
+    when something changed that could help it (a node joined or changed, an instance went away), not on a timer: a
+    filter whose answer depends on the time alone is not asked again when its time has come. Instances that run are
+    never held against filters again.
 
     *Called from*: the scheduler, once per group of replicas and number of them already assumed (``nodes.added``).
     *May block*: no; it is on the scheduler's path.
@@ -58,13 +65,12 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores | 
 
     None means that the score has nothing to say about this request. An answer must not change once it is given.
 
-    The weight is that of the site's file, else the
-    plugin's ``DEFAULT_WEIGHT``, else 1; with ``DEFAULT_WEIGHT = 0`` the score is off until a site enables it by name or
-    gives it a weight.
+    The weight is that of the site's file, else the plugin's ``DEFAULT_WEIGHT`` (beside the hook: in the module, or in the
+    class), else 1; with ``DEFAULT_WEIGHT = 0`` the score is off until a site enables it by name or gives it a weight.
 
     *Called from*: the scheduler, as ``newbon_filter_nodes``.
     *May block*: no.
-    *On exception*: the score is left out (fails open).
+    *On exception*: the score is left out (fails open), and ``newbon explain`` says so in a note.
     *Since*: 1.0
     """
 

@@ -203,20 +203,25 @@ class DomainTerm:
 class Scores:
     """A score's answer where a plain array does not say enough.
 
-    ``bounds`` (worst, best) is the scale of ``values``; without it the core takes the range it sees. ``values`` may
-    depend on node i's own state only; what depends on others belongs into ``domains``. ``stepwise`` as in Verdict.
+    ``bounds`` (worst, best) is the scale of ``values``; without it the core takes the range it sees. The worst may be
+    the greater number. Values outside of it are an error, unless ``beyond`` says that they are meant: they then weigh
+    more than the site's weight. ``values`` is an array of float or int (never of bool) and may depend on node i's own
+    state only; what depends on others belongs into ``domains``. ``stepwise`` as in Verdict.
     """
 
     values: FloatArray
     bounds: tuple[float, float] | None = None
     domains: tuple[DomainTerm, ...] = ()
     stepwise: bool = False
+    beyond: bool = False
 
 
 class PerNodeFilter:
     """A filter written over one node at a time; the host adapts it to ``newbon_filter_nodes``.
 
-    Subclass it, implement ``check``, and expose an instance of it as the plugin.
+    Subclass it, implement ``check``, and let the entry point name the class, if it is made without arguments, or an
+    instance. It answers for every request, so it is never silent: let ``check`` give None where it is not concerned.
+    An error on one node rejects that node alone.
     """
 
     def check(self, request: PlacementRequest, node: NodeView) -> str | None:
@@ -225,8 +230,12 @@ class PerNodeFilter:
 
 
 class PerNodeScore:
-    """A score written over one node at a time; the host adapts it to ``newbon_score_nodes``."""
+    """A score written over one node at a time; the host adapts it to ``newbon_score_nodes``.
+
+    Subclass it, implement ``score``, and let the entry point name the class or an instance. An error on one node leaves
+    the whole score out.
+    """
 
     def score(self, request: PlacementRequest, node: NodeView) -> float:
-        """Higher is better; any finite number, the core normalises."""
+        """Higher is better; any finite number (True counts as 1), the core normalises."""
         raise NotImplementedError(f"{type(self).__name__} must implement score()")

@@ -38,3 +38,7 @@ class PlacementHost(Protocol):
     def score_nodes(self, request: PlacementRequest, nodes: NodeTable) -> Sequence[ScoreAnswer]:
         """The scores of all scores that have something to say."""
         ...
+
+    def left_out(self) -> Sequence[str]:
+        """A sentence for every score whose last answer could not be used."""
+        ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,7 @@ class NodeExplanation:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Nodes in the order of names; ``advice`` says what would have to change, the nearest miss first, where replicas
-    are left over.
+    are left over. ``notes`` tell of scores that were left out because they failed, so that nobody wonders.
     """
 
     service: str
@@ -69,10 +69,17 @@ class Explanation:
     rejected: Mapping[str, int]
     nodes: tuple[NodeExplanation, ...]
     advice: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def explained(request: PlacementRequest, layers: Layers, nodes: NodeColumns, group: GroupPlacement) -> Explanation:
-    """Explain a decision by the state that it was made from."""
+def explained(
+    request: PlacementRequest,
+    layers: Layers,
+    nodes: NodeColumns,
+    group: GroupPlacement,
+    left_out: Callable[[], Sequence[str]],
+) -> Explanation:
+    """Explain a decision by the state that it was made from. ``left_out`` is asked after the scores were."""
     chosen = Counter(name for name in group.nodes if name is not None)
     scores = _scores(layers) if len(nodes) else []
     told = []
@@ -94,7 +101,14 @@ def explained(request: PlacementRequest, layers: Layers, nodes: NodeColumns, gro
         nearest_first = sorted(group.rejections, key=lambda one: (one.gap, -one.nodes, one.category))
         advice = tuple(dict.fromkeys(advice_of(one, nodes.names) for one in nearest_first)) or ("add a node",)
     return Explanation(
-        request.service, request.count, group.placed, group.summary(), group.rejected, tuple(told), advice
+        request.service,
+        request.count,
+        group.placed,
+        group.summary(),
+        group.rejected,
+        tuple(told),
+        advice,
+        tuple(left_out()),
     )
 
 

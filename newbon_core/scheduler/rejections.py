@@ -11,6 +11,10 @@ from newbon_core.hooks.types import BoolArray, IntArray, Rejection
 from newbon_core.scheduler.asking import FilterAnswer
 from newbon_core.scheduler.layers import Layer, Layers
 
+CATEGORIES = 16
+"""So many categories are told apart at most."""
+OTHER = "other reasons"
+
 
 def rejections(layers: Layers, taken: IntArray, ask_at_most: int) -> tuple[Rejection, ...]:
     """One Rejection per category, most nodes first; each node counts for the first filter that rejects it.
@@ -24,7 +28,16 @@ def rejections(layers: Layers, taken: IntArray, ask_at_most: int) -> tuple[Rejec
         for rejection in _of_layer(layer, (taken == j) & ~layer.passed, ask_at_most):
             known = found.get(rejection.category)
             found[rejection.category] = rejection if known is None else _merged(known, rejection)
-    return tuple(sorted(found.values(), key=lambda one: (-one.nodes, one.category)))
+    return _bounded(sorted(found.values(), key=lambda one: (-one.nodes, one.category)))
+
+
+def _bounded(found: list[Rejection]) -> tuple[Rejection, ...]:
+    """The categories with most nodes; a filter may give every node one of its own, and each placement keeps these."""
+    if len(found) <= CATEGORIES:
+        return tuple(found)
+    rest = sum(one.nodes for one in found[CATEGORIES - 1 :])
+    other = Rejection(category=OTHER, nodes=rest, gap=float("inf"), advice="see the nodes one by one for other reasons")
+    return (*found[: CATEGORIES - 1], other)
 
 
 def _of_layer(layer: Layer, rejected: BoolArray, ask_at_most: int) -> list[Rejection]:

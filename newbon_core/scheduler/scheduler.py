@@ -60,9 +60,8 @@ class Scheduler:
         claim = claim_of(request.container)
         with self.table.lock:
             group = self._decide(request, claim)
-            return explained(
-                request, Layers(self.host, self._core, self.table, request, claim), self.table.nodes, group
-            )
+            layers = Layers(self.host, self._core, self.table, request, claim)
+            return explained(request, layers, self.table.nodes, group, self.host.left_out)
 
     def _decide(self, request: PlacementRequest, claim: Claim) -> GroupPlacement:
         segments: list[Segment] = []

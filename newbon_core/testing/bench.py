@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from newbon_core.hooks.executor import FilterAnswer, ScoreAnswer
 from newbon_core.hooks.host import PluginHost
 from newbon_core.hooks.settings import PluginSettings
 from newbon_core.hooks.types import NodeTable, PlacementRequest
@@ -30,9 +32,44 @@ GIB = 2**30
 MIB = 2**20
 
 
-def host_of(settings: PluginSettings | None = None, **plugins: object) -> PluginHost:
-    """``PluginHost.of`` that raises AssertionError, with the reason, when a plugin did not become active."""
-    host = PluginHost.of_objects(plugins, settings)
+class StrictHost(PluginHost):
+    """A host whose plugins must not fail: a call that does raises AssertionError with the plugin's error."""
+
+    def filter_nodes(self, request: PlacementRequest, nodes: NodeTable) -> list[FilterAnswer]:
+        """As of the real host, but nothing is contained."""
+        answers = super().filter_nodes(request, nodes)
+        self.assert_sound()
+        return answers
+
+    def score_nodes(self, request: PlacementRequest, nodes: NodeTable) -> list[ScoreAnswer]:
+        """As of the real host, but nothing is left out."""
+        answers = super().score_nodes(request, nodes)
+        self.assert_sound()
+        return answers
+
+    def assert_sound(self) -> None:
+        """Raises AssertionError when a plugin has failed since the host was made."""
+        wrong = [
+            f"the plugin {account.plugin} failed: {account.last_error}" for account in self.accounts if account.errors
+        ]
+        assert not wrong, "; ".join(wrong)
+
+
+def host_of(
+    settings: PluginSettings | None = None,
+    *,
+    options: Mapping[str, Mapping[str, object]] | None = None,
+    strict: bool = True,
+    **plugins: object,
+) -> PluginHost:
+    """``PluginHost.of`` that raises AssertionError, with the reason, when a plugin did not become active.
+
+    ``options`` are those of the site's file by plugin, ``weight`` included, instead of whole ``settings``. The host is
+    a StrictHost unless ``strict`` is False, for a test of what happens when a plugin fails.
+    """
+    if options is not None:
+        settings = replace(settings or PluginSettings(enabled=tuple(plugins)), tables=options)
+    host = (StrictHost if strict else PluginHost).of_objects(plugins, settings)
     wrong = [f"{info.name} is {info.status}: {info.reason}" for info in host.plugins if info.status == "failed"]
     assert not wrong, "; ".join(wrong)
     return host
@@ -116,11 +153,15 @@ class Bench:
 
     def place(self, host: PluginHost, request: PlacementRequest) -> GroupPlacement:
         """What the real scheduler decides with these plugins; the bench itself is not changed."""
-        return self._scheduler(host).place(request)
+        placed = self._scheduler(host).place(request)
+        _assert_sound(host)
+        return placed
 
     def explain(self, host: PluginHost, request: PlacementRequest) -> Explanation:
         """Why: node by node, every filter and every score."""
-        return self._scheduler(host).explain(request)
+        explanation = self._scheduler(host).explain(request)
+        _assert_sound(host)
+        return explanation
 
     def _scheduler(self, host: PluginHost) -> Scheduler:
         scheduler = Scheduler(host)
@@ -135,6 +176,12 @@ class Bench:
         for service, node_name, at in self._failures:
             table.record_failure(service, node_name, at)
         return table
+
+
+def _assert_sound(host: PluginHost) -> None:
+    """Reasons and summaries are asked after the answers were given."""
+    if isinstance(host, StrictHost):
+        host.assert_sound()
 
 
 def mixed_bench() -> Bench:

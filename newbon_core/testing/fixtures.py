@@ -6,7 +6,8 @@ defines nothing that acts by itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -19,15 +20,36 @@ if TYPE_CHECKING:
 class MakeHost(Protocol):
     """The type of the ``plugin_host`` fixture."""
 
-    def __call__(self, settings: PluginSettings | None = None, **plugins: object) -> PluginHost: ...
+    def __call__(
+        self,
+        settings: PluginSettings | None = None,
+        *,
+        options: Mapping[str, Mapping[str, object]] | None = None,
+        strict: bool = True,
+        **plugins: object,
+    ) -> PluginHost: ...
 
 
 @pytest.fixture
-def plugin_host() -> MakeHost:
-    """``plugin_host(my_filter=my_module, …)``: a host of exactly these plugins; one that fails fails the test."""
-    from newbon_core.testing.bench import host_of
+def plugin_host() -> Iterator[MakeHost]:
+    """``plugin_host(my_filter=MyFilter, …)``: a host of exactly these plugins.
 
-    return host_of
+    ``options={"my_filter": {…}}`` are those of the site's file. A plugin that fails, now or when it is asked, fails the
+    test, unless ``strict=False``.
+    """
+    from newbon_core.testing.bench import StrictHost, host_of
+
+    made: list[StrictHost] = []
+
+    def make(settings: PluginSettings | None = None, **others: Any) -> PluginHost:
+        host = host_of(settings, **others)
+        if isinstance(host, StrictHost):
+            made.append(host)
+        return host
+
+    yield make
+    for host in made:
+        host.assert_sound()
 
 
 @pytest.fixture

@@ -5,6 +5,9 @@ A plugin's test module subclasses a conformance class and gains its tests::
     class TestConformance(FilterConformance):
         plugin = newbon_filter_resources
         unconcerned = make_request()
+
+The mixed bench and the mixed requests know nothing of a plugin's own labels and variables: override ``bench`` and
+``requests`` so that a filter says both yes and no.
 """
 
 from __future__ import annotations
@@ -21,15 +24,17 @@ from newbon_core.hooks.providers import ProbeType
 from newbon_core.hooks.registry import PROVIDER_HOOKS
 from newbon_core.hooks.settings import PluginSettings
 from newbon_core.hooks.types import NodeTable, PlacementRequest, Scores, Verdict
-from newbon_core.testing.bench import GIB, MIB, Bench, host_of, make_request, mixed_bench, mixed_requests
+from newbon_core.testing.bench import GIB, MIB, Bench, StrictHost, host_of, make_request, mixed_bench, mixed_requests
 
 __all__ = [
     "GIB",
     "MIB",
     "Bench",
     "FilterConformance",
+    "PluginSettings",
     "ProviderConformance",
     "ScoreConformance",
+    "StrictHost",
     "host_of",
     "make_request",
     "mixed_bench",
@@ -39,8 +44,10 @@ __all__ = [
 
 class _Conformance:
     """What filters and scores share. Set ``plugin``; override ``requests`` or ``bench`` where the mixed ones miss what
-    the plugin is about; ``unconcerned`` is a request about which it has nothing to say, if there is one."""
+    the plugin is about; ``unconcerned`` is a request about which it has nothing to say, if there is one (never of a
+    PerNodeFilter or PerNodeScore, which answers every request)."""
 
+    hook: ClassVar[str]
     plugin: ClassVar[object]
     options: ClassVar[Mapping[str, object]] = {}
     unconcerned: ClassVar[PlacementRequest | None] = None
@@ -61,6 +68,10 @@ class _Conformance:
     def test_it_becomes_active(self) -> None:
         assert self.host().plugin("mine").status == "active"
 
+    def test_it_implements_the_hook(self) -> None:
+        hooks = self.host().plugin("mine").hooks
+        assert self.hook in hooks, f"the plugin has no {self.hook}, only {', '.join(hooks)}: these laws are of another"
+
     def test_it_refuses_an_unknown_option(self) -> None:
         settings = PluginSettings(tables={"mine": {**self.options, "no_such_option": 1}})
         info = PluginHost.of(settings, mine=type(self).plugin).plugin("mine")
@@ -69,7 +80,13 @@ class _Conformance:
 
 
 class FilterConformance(_Conformance):
-    """The laws of ``newbon_filter_nodes``."""
+    """The laws of ``newbon_filter_nodes``.
+
+    ``one_sided = True`` says that the filter need not both accept and reject a node of the bench.
+    """
+
+    hook = "newbon_filter_nodes"
+    one_sided: ClassVar[bool] = False
 
     def ask(self, host: PluginHost, request: PlacementRequest, nodes: NodeTable) -> Verdict | None:
         """The plugin's verdict; an error of the plugin fails the test."""
@@ -88,6 +105,20 @@ class FilterConformance(_Conformance):
         host = self.host()
         for request in self.requests():
             self.ask(host, request, Bench().nodes(request))
+
+    def test_it_accepts_a_node_and_rejects_a_node(self) -> None:
+        """Otherwise the other laws are kept by saying nothing at all."""
+        host = self.host()
+        said: set[bool] = set()
+        for request in self.requests():
+            verdict = self.ask(host, request, self.bench().nodes(request))
+            if verdict is not None:
+                said |= set(verdict.passed.tolist())
+        missing = " and ".join(word for answer, word in ((True, "accepted"), (False, "rejected")) if answer not in said)
+        assert self.one_sided or not missing, (
+            f"no node was ever {missing}: override bench() and requests() so that the filter says both yes and no, "
+            "or set one_sided = True"
+        )
 
     def test_every_rejection_has_a_reason_with_its_category(self) -> None:
         host = self.host()
@@ -152,12 +183,22 @@ class FilterConformance(_Conformance):
 class ScoreConformance(_Conformance):
     """The laws of ``newbon_score_nodes``."""
 
+    hook = "newbon_score_nodes"
+
     def ask(self, host: PluginHost, request: PlacementRequest, nodes: NodeTable) -> Scores | None:
         """The plugin's scores; an error of the plugin fails the test."""
         answers = host.score_nodes(request, nodes)
         info = host.plugin("mine")
         assert not info.errors, f"the score failed: {info.last_error}"
         return answers[0].scores if answers else None
+
+    def test_it_gives_scores(self) -> None:
+        """Otherwise the other laws are kept by saying nothing at all."""
+        host = self.host()
+        given = [self.ask(host, request, self.bench().nodes(request)) for request in self.requests()]
+        assert any(scores is not None for scores in given), (
+            "no request was given a score: override bench() and requests() so that one is"
+        )
 
     def test_it_answers_with_finite_numbers_over_the_nodes(self) -> None:
         host = self.host()

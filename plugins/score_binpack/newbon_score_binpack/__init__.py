@@ -1,5 +1,5 @@
 """Newbon score: fullest node first."""
 
-from newbon_score_binpack.packing import DEFAULT_WEIGHT, OptionsSchema, newbon_configure, newbon_score_nodes
+from newbon_score_binpack.packing import Binpack
 
-__all__ = ["DEFAULT_WEIGHT", "OptionsSchema", "newbon_configure", "newbon_score_nodes"]
+__all__ = ["Binpack"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-import newbon_score_binpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from newbon_score_binpack import Binpack
 
 from newbon_core.hooks.host import PluginHost
 from newbon_core.hooks.settings import PluginSettings
@@ -20,12 +20,12 @@ SMALL = Resources(cpu_millis=500, memory_bytes=512 * MIB)
 def host(**options: object) -> PluginHost:
     return host_of(
         PluginSettings(enabled=("score_binpack",), tables={"score_binpack": {"weight": 1, **options}}),
-        score_binpack=newbon_score_binpack,
+        score_binpack=Binpack,
     )
 
 
 class TestConformance(ScoreConformance):
-    plugin = newbon_score_binpack
+    plugin = Binpack
 
 
 def test_the_fullest_node_is_taken_first() -> None:
@@ -49,7 +49,7 @@ def test_only_what_the_site_says_counts() -> None:
 
 
 def test_it_is_off_until_the_site_gives_it_a_weight() -> None:
-    found = PluginHost.of(PluginSettings(), score_binpack=newbon_score_binpack)
+    found = PluginHost.of(PluginSettings(), score_binpack=Binpack)
     assert found.plugin("score_binpack").weight == 0.0
     assert not found.score_nodes(make_request(), Bench().node("a").nodes(make_request()))
 
@@ -57,7 +57,7 @@ def test_it_is_off_until_the_site_gives_it_a_weight() -> None:
 @pytest.mark.parametrize("options", [{"cpu": -1}, {"cpu": "much"}, {"cpu": 0, "memory": 0}, {"disk": 1}])
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     settings = PluginSettings(tables={"score_binpack": options})
-    info = PluginHost.of(settings, score_binpack=newbon_score_binpack).plugin("score_binpack")
+    info = PluginHost.of(settings, score_binpack=Binpack).plugin("score_binpack")
     assert info.status == "failed"
     assert next(iter(options)) in info.reason
 

@@ -67,7 +67,8 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores:
     failures = nodes.failures_of(request.service)
     if failures.any():
         values -= failures * (2.0 * unit * base)
-    return Scores(values, bounds=(-unit * _power_above(fullest), 0.0), domains=tuple(terms))
+    # Recent failures and other services' instances are meant to weigh beyond the scale.
+    return Scores(values, bounds=(-unit * _power_above(fullest), 0.0), domains=tuple(terms), beyond=True)
 
 
 def _power_above(value: int) -> float:

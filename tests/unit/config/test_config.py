@@ -48,6 +48,7 @@ lost_after_s = 3.5
 zone_label = "rack"
 pace_above = 0.4
 pace_per_s = 2
+pace_min_nodes = 5
 
 [agent]
 name = "n1"
@@ -118,7 +119,7 @@ def test_every_setting_is_read_and_relative_paths_start_at_the_file(tmp_path):
         password_file=tmp_path / "secret",
     )
     assert site.nodes == NodeSettings(
-        heartbeat_s=1.0, lost_after_s=3.5, zone_label="rack", pace_above=0.4, pace_per_s=2.0
+        heartbeat_s=1.0, lost_after_s=3.5, zone_label="rack", pace_above=0.4, pace_per_s=2.0, pace_min_nodes=5
     )
     assert site.agent == AgentSettings(
         name="n1",

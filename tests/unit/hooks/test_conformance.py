@@ -11,7 +11,9 @@ import pytest
 from marshmallow import Schema, fields
 
 from newbon_core.hooks import PerNodeScore, ProbeResult, ProbeType, Scores, Verdict, hookimpl
+from newbon_core.model import Resources
 from newbon_core.testing.plugins import (
+    GIB,
     FilterConformance,
     ProviderConformance,
     ScoreConformance,
@@ -56,6 +58,9 @@ def probe(target, options, timeout_s):
 class TestASoundFilter(FilterConformance):
     plugin = a_filter(roomy)
     unconcerned = make_request()
+
+    def requests(self):
+        return [*super().requests(), make_request(resources=Resources(memory_bytes=2 * GIB))]
 
 
 class TestASoundScore(ScoreConformance):
@@ -116,6 +121,9 @@ def short_summary(nodes):
         (silent_reason, "test_every_rejection_has_a_reason_with_its_category"),
         (short_summary, "test_the_summary_counts_every_rejected_node"),
         (all_pass, "test_it_is_silent_where_it_is_not_concerned"),
+        (all_pass, "test_it_accepts_a_node_and_rejects_a_node"),
+        (lambda nodes: ~all_pass(nodes), "test_it_accepts_a_node_and_rejects_a_node"),
+        (lambda nodes: None, "test_it_accepts_a_node_and_rejects_a_node"),
     ],
 )
 def test_an_unsound_filter_is_caught(answer, broken):
@@ -133,12 +141,24 @@ def test_a_filter_that_remembers_is_caught():
     [
         (lambda nodes: np.full(len(nodes), np.nan), "test_it_answers_with_finite_numbers_over_the_nodes"),
         (lambda nodes: np.arange(len(nodes), dtype=float), "test_the_order_of_nodes_changes_nothing"),
+        (lambda nodes: Scores(np.full(len(nodes), 7.0), bounds=(0.0, 1.0)), "test_it_gives_scores"),
+        (lambda nodes: None, "test_it_gives_scores"),
         (lambda nodes: Scores(np.ones(8)), "test_it_answers_for_no_node_at_all"),
         (lambda nodes: np.random.default_rng().random(len(nodes)), "test_the_same_question_has_the_same_answer"),
     ],
 )
 def test_an_unsound_score_is_caught(answer, broken):
     assert broken in laws(ScoreConformance, a_score(answer))
+
+
+def test_a_filter_may_say_that_it_is_one_sided():
+    broken = laws(FilterConformance, a_filter(all_pass), one_sided=True)
+    assert "test_it_accepts_a_node_and_rejects_a_node" not in broken
+
+
+def test_the_laws_of_another_hook_are_not_kept_by_having_none():
+    assert "test_it_implements_the_hook" in laws(FilterConformance, Freest)
+    assert "test_it_implements_the_hook" in laws(ScoreConformance, a_filter(roomy))
 
 
 class FilterThatReuses:

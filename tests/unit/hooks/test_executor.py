@@ -14,7 +14,7 @@ from newbon_core.hooks import DomainTerm, PerNodeFilter, PerNodeScore, Rejection
 from newbon_core.hooks.account import Account, FailureBudget
 from newbon_core.hooks.executor import WrongAnswer, checked_scores
 from newbon_core.hooks.host import PluginHost
-from newbon_core.testing.bench import Bench, host_of, make_request
+from newbon_core.testing.bench import Bench, make_request
 
 REQUEST = make_request()
 NODES = Bench().node("n0").node("n1").node("n2").nodes(REQUEST)
@@ -59,7 +59,7 @@ def passing():
     ],
 )
 def test_a_filter_that_fails_rejects_every_node_with_its_error(answer, expected):
-    host = host_of(bad=a_filter(answer), good=a_filter(passing()))
+    host = PluginHost.of(bad=a_filter(answer), good=a_filter(passing()))
     bad, good = host.filter_nodes(REQUEST, NODES)
     assert bad.failed
     assert not bad.verdict.passed.any()
@@ -92,7 +92,7 @@ def test_a_filter_that_fails_rejects_every_node_with_its_error(answer, expected)
     ],
 )
 def test_a_score_that_fails_is_left_out(answer, expected):
-    host = host_of(bad=a_score(answer), good=a_score(np.arange(3.0)))
+    host = PluginHost.of(bad=a_score(answer), good=a_score(np.arange(3.0)))
     assert [one.plugin for one in host.score_nodes(REQUEST, NODES)] == ["good"]
     assert expected in host.plugin("bad").last_error
     assert (host.plugin("bad").errors, host.plugin("good").errors) == (1, 0)
@@ -106,22 +106,22 @@ def test_integers_are_taken_as_floats_and_bounds_that_say_nothing_are_dropped():
 
 def test_an_interrupt_from_the_keyboard_is_nobodys_fault():
     with pytest.raises(KeyboardInterrupt):
-        host_of(a=a_filter(KeyboardInterrupt())).filter_nodes(REQUEST, NODES)
+        PluginHost.of(a=a_filter(KeyboardInterrupt())).filter_nodes(REQUEST, NODES)
 
 
 def test_a_reason_or_a_summary_that_fails_does_not_fail_the_explanation():
     def wrong_summary(mask):
         return [SimpleNamespace()]
 
-    host = host_of(a=a_filter(Verdict(~passing(), lambda index: [][index], False, wrong_summary)))
+    host = PluginHost.of(a=a_filter(Verdict(~passing(), lambda index: [][index], False, wrong_summary)))
     (answer,) = host.filter_nodes(REQUEST, NODES)
     assert answer.verdict.reason(0) == "plugin a failed: IndexError: list index out of range"
     (rejection,) = answer.verdict.summarise(passing())
     assert rejection == Rejection(
-        category="plugin a failed", nodes=3, sentence=rejection.sentence, nearest=-1, gap=0.0, advice=""
+        category="plugin a failed", nodes=3, sentence=rejection.sentence, nearest=-1, gap=0.0, advice=rejection.advice
     )
     assert "it must give a sequence of Rejection" in rejection.sentence
-    empty = host_of(a=a_filter(Verdict(~passing(), lambda index: "")))
+    empty = PluginHost.of(a=a_filter(Verdict(~passing(), lambda index: "")))
     assert "it must give a sentence" in empty.filter_nodes(REQUEST, NODES)[0].verdict.reason(2)
 
 
@@ -139,19 +139,19 @@ class Picky(PerNodeFilter):
 
 def test_a_per_node_filter_is_adapted():
     for given_as in (Picky, Picky()):
-        (answer,) = host_of(picky=given_as).filter_nodes(REQUEST, NODES)
+        (answer,) = PluginHost.of(picky=given_as).filter_nodes(REQUEST, NODES)
         assert answer.verdict.passed.tolist() == [False, True, True]
         assert answer.verdict.reason(0) == "name: n0 is ugly"
 
 
 def test_an_error_on_one_node_rejects_that_node_alone():
-    host = host_of(picky=Picky(["n1"]))
+    host = PluginHost.of(picky=Picky(["n1"]))
     for _ in range(20):
         (answer,) = host.filter_nodes(REQUEST, NODES)
     assert answer.verdict.passed.tolist() == [False, False, True]
-    assert answer.verdict.reason(1) == "plugin picky failed on node n1: LookupError: what is n1?"
+    assert answer.verdict.reason(1) == "plugin picky failed: LookupError: what is n1?"
     info = host.plugin("picky")
-    assert (info.status, info.errors, info.last_error) == ("active", 20, "failed on node n1: LookupError: what is n1?")
+    assert (info.status, info.errors, info.last_error) == ("active", 20, "on node n1: LookupError: what is n1?")
 
 
 def test_a_check_that_gives_something_else_than_a_reason_is_an_error():
@@ -159,7 +159,7 @@ def test_a_check_that_gives_something_else_than_a_reason_is_an_error():
         def check(self, request, node):
             return node.name != "n0"
 
-    (answer,) = host_of(wrong=Wrong).filter_nodes(REQUEST, NODES)
+    (answer,) = PluginHost.of(wrong=Wrong).filter_nodes(REQUEST, NODES)
     assert not answer.verdict.passed.any()
     assert "check() gave True; it must give None or a reason" in answer.verdict.reason(1)
 
@@ -173,7 +173,7 @@ def test_a_per_node_score_is_adapted_and_its_error_names_the_node():
         def score(self, request, node):
             return 1 / (int(node.name[1:]) - 1)
 
-    host = host_of(last=Last, odd=Odd())
+    host = PluginHost.of(last=Last, odd=Odd())
     (answer,) = host.score_nodes(REQUEST, NODES)
     assert answer.scores.values.tolist() == [0.0, 1.0, 2.0]
     assert host.plugin("odd").last_error == "on node n1: ZeroDivisionError: division by zero"

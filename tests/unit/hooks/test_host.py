@@ -22,8 +22,12 @@ def a_score(**more):
     return SimpleNamespace(newbon_score_nodes=hookimpl(lambda request, nodes: np.zeros(len(nodes))), **more)
 
 
-def a_filter():
-    return SimpleNamespace(newbon_filter_nodes=hookimpl(lambda nodes: np.ones(len(nodes), dtype=bool)))
+def a_tuned_score(schema, **more):
+    return a_score(OptionsSchema=schema, newbon_configure=hookimpl(lambda options: None), **more)
+
+
+def a_filter(**more):
+    return SimpleNamespace(newbon_filter_nodes=hookimpl(lambda nodes: np.ones(len(nodes), dtype=bool)), **more)
 
 
 def a_runtime():
@@ -98,7 +102,7 @@ def test_secrets_are_neither_shown_nor_told():
         user = fields.String(load_default="newbon")
         password = fields.String(load_only=True, validate=validate.Length(min=8))
 
-    plugin = a_score(OptionsSchema=OptionsSchema)
+    plugin = a_tuned_score(OptionsSchema)
     good = host_of(PluginSettings(tables={"a": {"password": "correct horse"}}), a=plugin)
     assert good.plugin("a").options == {"user": "newbon", "password": "(secret)"}
     assert good.options_of("a")["password"] == "correct horse"
@@ -118,7 +122,7 @@ def test_several_wrong_options_are_told_together_with_their_values():
 
     table = {"server": {"port": "x"}, "ttl": "y", "tll": 1}
     reason = (
-        PluginHost.of(PluginSettings(tables={"a": table}), a=a_score(OptionsSchema=OptionsSchema)).plugin("a").reason
+        PluginHost.of(PluginSettings(tables={"a": table}), a=a_tuned_score(OptionsSchema)).plugin("a").reason
     )
     assert "[plugins.a] server.port: Not a valid integer. (the value is {'port': 'x'})" in reason
     assert "[plugins.a] ttl: Not a valid integer. (the value is 'y')" in reason
@@ -127,7 +131,9 @@ def test_several_wrong_options_are_told_together_with_their_values():
 
 def test_a_plugin_without_a_schema_takes_no_options():
     reason = PluginHost.of(PluginSettings(tables={"a": {"x": 1}}), a=a_score()).plugin("a").reason
-    assert reason == "[plugins.a] x: this plugin takes no options"
+    assert reason == (
+        "[plugins.a] x: this plugin takes no options (SimpleNamespace has no OptionsSchema; it must be in the class)"
+    )
     wrong = PluginHost.of(a=a_score(OptionsSchema=dict)).plugin("a")
     assert "it must be a marshmallow Schema class" in wrong.reason
 
@@ -138,7 +144,7 @@ def test_the_options_that_a_plugin_takes_are_described():
         zone = fields.String(required=True)
 
     table = {"zone": "example.org"}
-    host = host_of(PluginSettings(tables={"a": table}), a=a_score(OptionsSchema=OptionsSchema))
+    host = host_of(PluginSettings(tables={"a": table}), a=a_tuned_score(OptionsSchema))
     ttl, zone = host.plugin("a").option_schema
     assert (ttl.name, ttl.type, ttl.required, ttl.default, ttl.description) == ("ttl", "integer", False, 5, "Seconds.")
     assert (zone.required, zone.default) == (True, None)
@@ -231,17 +237,24 @@ def test_what_is_missing_is_said_with_the_way_to_get_it():
     assert nothing.startswith("no plugin is installed at all: pip install newbon-runtime-docker ")
     idle = PluginHost.of(PluginSettings(), f=a_filter(), r=a_runtime(), s=a_score(DEFAULT_WEIGHT=0)).warnings
     assert idle == [
-        "no score plugin is active, so any node that will do is as good as another; installed but not used: s"
+        "no score plugin is active, so any node that will do is as good as another; installed but not used: s "
+        "(disabled: its weight is 0; [plugins.s] weight = 1 turns it on)"
     ]
+
+
+REST = {"r": a_runtime(), "s": a_score()}
 
 
 def test_a_filter_that_cannot_be_used_is_told_with_what_that_means():
-    broken = PluginHost.of(PluginSettings(tables={"f": {"x": 1}}), f=a_filter(), r=a_runtime(), s=a_score())
+    broken = PluginHost.of(f=a_filter(DEFAULT_WEIGHT=1, newbon_probes=1, newbon_nets=hookimpl(lambda: [])), **REST)
     assert broken.warnings == [
-        "the plugin f is not used, for it failed: [plugins.f] x: this plugin takes no options; "
-        "it is a filter, and what it enforces is not enforced now",
-        "no filter plugin is active, so resources and constraints are not enforced; installed but not used: f",
+        "the plugin f is not used, for it failed: there is no hook 'newbon_nets'; did you mean 'newbon_networks'?; "
+        "it is a filter, so every node is rejected until it is put right or disabled: [plugins] disabled",
+        "no filter plugin is active, and nothing is placed while one has failed; installed but not used: f "
+        "(failed: there is no hook 'newbon_nets'; did you mean 'newbon_networks'?)",
     ]
+    enough = PluginHost.of(f=a_filter(newbon_nets=hookimpl(lambda: [])), **REST, g=a_filter()).warnings
+    assert [warning.partition(":")[0] for warning in enough] == ["the plugin f is not used, for it failed"]
 
 
 def test_an_unknown_plugin_is_answered_with_the_nearest():

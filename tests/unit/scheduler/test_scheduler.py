@@ -6,12 +6,12 @@ from collections import Counter
 
 import newbon_filter_constraints
 import newbon_filter_resources
-import newbon_score_binpack
 import newbon_score_spread
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from newbon_score_binpack import Binpack
 
 from newbon_core.hooks import (
     FloatArray,
@@ -89,7 +89,7 @@ def test_terms_add_up_to_the_score() -> None:
     bench = Bench()
     for index in range(6):
         bench.node(f"n{index}", labels={"zone": f"z{index % 2}"})
-    host = host_of(**DEFAULT, score_binpack=newbon_score_binpack)
+    host = host_of(**DEFAULT, score_binpack=Binpack)
     request = make_request(
         count=9, resources=Resources(cpu_millis=500, memory_bytes=MIB), schedule=Schedule(spread=("zone", "node"))
     )
@@ -216,7 +216,7 @@ class FailsLater:
 
 
 def test_a_plugin_that_fails_on_the_way_is_contained() -> None:
-    placed = fleet(host_of(later=FailsLater()), "n1", "n2").place(make_request(count=5))
+    placed = fleet(host_of(later=FailsLater(), strict=False), "n1", "n2").place(make_request(count=5))
     assert Counter(placed.nodes) == {"n1": 2, "n2": 2, None: 1}
     assert "too deep" in placed.summary()
 
