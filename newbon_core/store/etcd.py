@@ -21,7 +21,7 @@ from newbon_core.store.base import (
     StoreUnavailable,
     TxnResult,
 )
-from newbon_core.store.etcd_errors import Verdict, refusal, verdict
+from newbon_core.store.etcd_errors import Verdict, YetToCome, refusal, verdict
 from newbon_core.store.etcd_link import CONNECT_S, Link, Member, NotConnected, Security, rpc
 from newbon_core.store.etcd_watch import EtcdWatch
 from newbon_core.store.limits import MAX_TXN_BYTES, MAX_TXN_OPS, check_txn, prefix_range
@@ -171,13 +171,18 @@ class EtcdStore:
 
     def compact(self, revision: int) -> None:
         """See ``Store.compact``; a revision that is yet to come counts as the present one."""
-        present = self._link.call(lambda member: member.maintenance.Status, rpc.StatusRequest(), repeatable=True)
         # etcd keeps the revision it is told, but not the deletions in it; a watch from the one after finds them all.
-        last = min(revision, present.header.revision) - 1
-        if last < 1:
+        try:
+            self._compact(revision - 1)
+        except YetToCome:
+            present = self._link.call(lambda member: member.maintenance.Status, rpc.StatusRequest(), repeatable=True)
+            self._compact(present.header.revision - 1)
+
+    def _compact(self, revision: int) -> None:
+        if revision < 1:
             return
         try:
-            self._link.call(lambda member: member.kv.Compact, rpc.CompactionRequest(revision=last), repeatable=True)
+            self._link.call(lambda member: member.kv.Compact, rpc.CompactionRequest(revision=revision), repeatable=True)
         except Compacted:
             return
 

@@ -15,6 +15,10 @@ from newbon_core.store.base import (
 )
 
 
+class YetToCome(StoreUnavailable):
+    """A revision that etcd has not reached."""
+
+
 class Verdict(Enum):
     """What may be done after an error."""
 
@@ -72,6 +76,8 @@ def refusal(error: grpc.RpcError, address: str) -> StoreError:
     code, details = error.code(), (error.details() or "").removeprefix("etcdserver: ")
     if "required revision has been compacted" in details:
         return Compacted(f"etcd at {address}: {details}")
+    if "future revision" in details:
+        return YetToCome(f"etcd at {address}: {details}")
     if "lease not found" in details:
         return LeaseExpired(f"etcd at {address}: {details}")
     if any(text in details for text in _TOO_LARGE):

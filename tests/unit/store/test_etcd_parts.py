@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class OneStream:
 
     def __init__(self, *responses: Any) -> None:
         self.members = [self]
-        self.responses = responses
+        self.responses: Any = responses
         self.address = "fake:1"
         self.connected = True
         self.watch = self
@@ -181,12 +182,33 @@ def test_a_fragment_that_ends_within_a_revision_waits_for_the_rest(monkeypatch: 
         "_put",
         lambda self, batch: (taken.append([(c.key, c.revision) for c in batch.changes]), put(self, batch)),
     )
-    watch = EtcdWatch(stream, lambda _prefix: ([], 1), "/", 5)  # type: ignore[arg-type]  # a fake link
+    watch = EtcdWatch(stream, lambda _prefix: ([], 1), "/", 5)
     drain(watch, 6)
     watch.close()
     assert taken == [[("/a", 5), ("/b", 5), ("/c", 5), ("/d", 5)], [("/a", 6), ("/b", 6)]]
     assert stream.asked.create_request.start_revision == 4, "one earlier, so that a compaction of it shows"
     assert ("hasleader", "true") in stream.metadata_seen
+
+
+def test_what_nobody_takes_stays_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("newbon_core.store.etcd_watch._ROOM", 10)
+    read: list[int] = []
+
+    def responses() -> Any:
+        for revision in range(2, 102):
+            read.append(revision)
+            yield answer(("/a", revision))
+
+    stream = OneStream()
+    stream.responses = responses()
+    watch = EtcdWatch(stream, lambda _prefix: ([], 1), "/", 2)
+    deadline = time.monotonic() + 5
+    while len(read) < 12 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.02)
+    assert len(read) <= 13
+    assert [change.revision for batch in drain(watch, 100) for change in batch.changes] == [*range(2, 102)]
+    watch.close()
 
 
 # --- settings ---
@@ -213,7 +235,7 @@ def test_what_is_no_endpoint_is_said(endpoint: str) -> None:
 def test_half_of_a_pair_of_settings_is_said(tmp_path: Path) -> None:
     for wrong in ({"cert": tmp_path}, {"username": "root"}, {"ca_cert": tmp_path / "absent.pem"}):
         with pytest.raises(StoreUnavailable, match="etcd: "):
-            EtcdStore(["a:1"], **wrong)  # type: ignore[arg-type]  # of several types
+            EtcdStore(["a:1"], **wrong)
     assert "secret" not in repr(Security(username="root", password="secret"))
 
 
