@@ -39,7 +39,7 @@ from newbon_core.hooks.providers import (
     RuntimeType,
     ServiceField,
 )
-from newbon_core.hooks.specs import hookimpl
+from newbon_core.hooks.specs import hookimpl, nameless
 from newbon_core.hooks.types import (
     BoolArray,
     DomainTerm,
@@ -105,4 +105,5 @@ __all__ = [
     "ServiceField",
     "Verdict",
     "hookimpl",
+    "nameless",
 ]

@@ -27,6 +27,7 @@ from newbon_core.hooks.providers import (
     ServiceField,
 )
 from newbon_core.hooks.settings import PluginSettings, SiteError, SiteProblem, nearest, unknown
+from newbon_core.hooks.specs import is_nameless
 from newbon_core.hooks.types import NodeTable, PlacementRequest
 from newbon_core.hooks.warnings import lacks_of, warnings_of
 
@@ -62,6 +63,9 @@ class PluginHost:
             for name, call in self._reception.calls("newbon_score_nodes")
             if self._active[name].info.weight
         ]
+        asked = [one.ask if isinstance(one, Filter | Score) else None for one in (*self._filters, *self._scores)]
+        self.nameless = all(map(is_nameless, asked))
+        """True when no filter and no score depends on the service's name itself (``specs.nameless``)."""
 
     @classmethod
     def discover(

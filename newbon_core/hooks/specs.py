@@ -5,7 +5,8 @@ Every docstring ends with the same four lines: *Called from*, *May block*, *On e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import pluggy
 
@@ -23,6 +24,23 @@ from newbon_core.hooks.types import BoolArray, FloatArray, NodeTable, PlacementR
 PROJECT = "newbon"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+F = TypeVar("F", bound=Callable[..., Any])
+_NAMELESS = "newbon_nameless"
+
+
+def nameless(hook: F) -> F:
+    """Mark a filter or score whose answer depends on the service's name only through what ``nodes`` tells of it.
+
+    That is ``count_of(request.service)`` and ``failures_of(request.service)``. Where all filters and scores are marked,
+    many services of one replica each are placed as one group.
+    """
+    setattr(hook, _NAMELESS, True)
+    return hook
+
+
+def is_nameless(hook: object) -> bool:
+    """True for what was marked with ``nameless``."""
+    return getattr(hook, _NAMELESS, False) is True
 
 
 @hookspec
@@ -47,6 +65,9 @@ def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict 
     None means that the filter has nothing to say about this request. Never change an array of ``nodes``, nor an answer
     once it is given: the scheduler keeps several answers side by side.
 
+    Mark it with ``@nameless`` as well where the service's name makes no difference but through ``nodes.count_of`` and
+    ``nodes.failures_of``: services that are alike in all else can then be placed as one group, which is quicker.
+
     Nothing is cached: every attempt to place asks again. A replica that found no node waits, and is tried again only
     when something changed that could help it (a node joined or changed, an instance went away), not on a timer: a
     filter whose answer depends on the time alone is not asked again when its time has come. Instances that run are
@@ -65,8 +86,9 @@ def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores | 
 
     None means that the score has nothing to say about this request. An answer must not change once it is given.
 
-    The weight is that of the site's file, else the plugin's ``DEFAULT_WEIGHT`` (beside the hook: in the module, or in the
-    class), else 1; with ``DEFAULT_WEIGHT = 0`` the score is off until a site enables it by name or gives it a weight.
+    The weight is that of the site's file, else the plugin's ``DEFAULT_WEIGHT`` (beside the hook: in the module, or in
+    the class), else 1; with ``DEFAULT_WEIGHT = 0`` the score is off until a site enables it by name or gives it a
+    weight.
 
     *Called from*: the scheduler, as ``newbon_filter_nodes``.
     *May block*: no.

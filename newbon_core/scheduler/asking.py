@@ -31,6 +31,11 @@ class ScoreAnswer(Protocol):
 class PlacementHost(Protocol):
     """Asks every filter and every score; answers are already held against the contract (``hooks.host.PluginHost``)."""
 
+    @property
+    def nameless(self) -> bool:
+        """True when no answer depends on the service's name but through what the table tells of the service."""
+        ...
+
     def filter_nodes(self, request: PlacementRequest, nodes: NodeTable) -> Sequence[FilterAnswer]:
         """The verdicts of all filters that have something to say."""
         ...

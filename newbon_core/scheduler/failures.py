@@ -15,6 +15,9 @@ class Failures:
         self._times: dict[str, dict[str, list[float]]] = {}
         self._recorded = 0
 
+    def __contains__(self, service: object) -> bool:
+        return service in self._times
+
     def record(self, service: str, node: str, at: float) -> None:
         """Add one failure. The same one (service, node, time) told twice counts once."""
         times = self._times.setdefault(service, {}).setdefault(node, [])

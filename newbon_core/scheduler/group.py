@@ -118,5 +118,41 @@ class GroupPlacement:
         return f"{start}: " + "; ".join(sentence_of(one, len(self._names), self._names) for one in self.rejections)
 
 
+class Share:
+    """One request's part of a group that several requests for one replica each were placed as.
+
+    As a GroupPlacement of one replica; its ``feasible`` and ``rejected`` are as the group found them.
+    """
+
+    __slots__ = ("_group", "_k", "nodes", "placed", "request")
+
+    def __init__(self, request: PlacementRequest, group: GroupPlacement, k: int) -> None:
+        self.request = request
+        self.placed = 1
+        self.nodes: Sequence[str | None] = (group.nodes[k],)
+        self._group = group
+        self._k = k
+
+    @property
+    def feasible(self) -> int:
+        """Nodes that could take a replica."""
+        return self._group.feasible
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Nodes that could not, by category."""
+        return self._group.rejected
+
+    def placement(self, i: int) -> Placement:
+        """Why the replica is where it is. Raises IndexError for any but replica 0."""
+        if i != 0:
+            raise IndexError(f"replica {i} of {self.request.service} has no node: 1 was placed")
+        return self._group.placement(self._k)
+
+    def summary(self) -> str:
+        """One sentence."""
+        return "1 replica placed on 1 node"
+
+
 def _plural(word: str, count: int) -> str:
     return word if count == 1 else f"{word}s"

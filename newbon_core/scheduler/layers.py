@@ -47,16 +47,27 @@ class Layer:
 
 
 class Layers:
-    """The layers of one group, asked for as they are needed."""
+    """The layers of one group, asked for as they are needed.
+
+    ``apart``: each replica is of a service of its own, and the request is that of any one of them.
+    """
 
     def __init__(
-        self, host: PlacementHost, core: CoreFilter, table: Table, request: PlacementRequest, claim: Claim
+        self,
+        host: PlacementHost,
+        core: CoreFilter,
+        table: Table,
+        request: PlacementRequest,
+        claim: Claim,
+        *,
+        apart: bool = False,
     ) -> None:
         self.request = request
         self.asked: set[str] = set()
         self._host = host
         self._table = table
         self._claim = claim
+        self._apart = apart
         self._core = core.answer(request)
         self._layers: list[Layer] = []
         self._raw: dict[int, Sequence[ScoreAnswer]] = {}
@@ -69,7 +80,8 @@ class Layers:
         return self._layers[j]
 
     def _view(self, j: int) -> TableView:
-        view = TableView(self._table, self.request, self._claim, j)
+        added, others = (0, j) if self._apart else (j, 0)
+        view = TableView(self._table, self.request, self._claim, added, others)
         view.asked = self.asked
         return view
 
@@ -95,6 +107,13 @@ class Layers:
         """True when some plugin says that each replica may change the answer for other nodes."""
         return any(answer.verdict.stepwise for answer in self[0].answers) or any(
             answer.scores.stepwise for answer in self._scores(0)
+        )
+
+    @property
+    def separable(self) -> bool:
+        """True when a replica on one node changes nothing for other nodes, not even the scale of their scores."""
+        return not self.stepwise and all(
+            answer.scores.bounds is not None and not answer.scores.domains for answer in self._scores(0)
         )
 
     def _scores(self, j: int) -> Sequence[ScoreAnswer]:

@@ -202,6 +202,19 @@ class Table:
                 if claim.ports:
                     self._hold_ports(node_names[slot], claim, count)
 
+    def reserve_each(self, names: Sequence[str], slots: IntArray, services: Sequence[str], claim: Claim) -> None:
+        """Count one new instance of each of these services; none of the names may be known already."""
+        with self.lock:
+            claim = self._shared(claim)
+            node_names = self.nodes.names
+            self.nodes.take_many(np.bincount(slots, minlength=len(self.nodes)), claim)
+            for name, slot, service in zip(names, slots.tolist(), services, strict=True):
+                node = node_names[slot]
+                self._held[name] = Held(node, service, claim)
+                self._count(service, node, 1)
+                if claim.ports:
+                    self._hold_ports(node, claim, 1)
+
     def assume(self, slot: int, service: str, claim: Claim, count: int) -> None:
         """Take (or, with a negative count, give back) room without a name; no improvement is noted."""
         node = self.nodes.facts[slot].name
@@ -217,6 +230,10 @@ class Table:
                 self.remove_instance(name)
 
     # --- reading ---
+
+    def is_new(self, service: str) -> bool:
+        """True when nothing is known of the service: neither instances nor failures."""
+        return service not in self._counts and service not in self.failures
 
     def counts_of(self, service: str) -> IntArray | None:
         """Instances of a service by slot, read-only; None where it has none at all."""

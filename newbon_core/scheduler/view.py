@@ -15,11 +15,13 @@ from newbon_core.scheduler.table import Table
 class TableView:
     """``NodeTable`` of the plugin contract. Good until the table changes next; columns are made when asked for.
 
-    ``asked`` collects the services whose instances were asked about.
+    ``asked`` collects the services whose instances were asked about. ``others`` further instances are assumed on every
+    node that take the same as a replica of the request, but each of a service of its own.
     """
 
-    def __init__(self, table: Table, request: PlacementRequest, claim: Claim, added: int = 0) -> None:
+    def __init__(self, table: Table, request: PlacementRequest, claim: Claim, added: int = 0, others: int = 0) -> None:
         self.added = added
+        self._assumed = added + others
         self.names: Sequence[str] = table.nodes.names
         self.asked: set[str] = set()
         self._table = table
@@ -42,7 +44,7 @@ class TableView:
 
     @property
     def cpu_free(self) -> IntArray:
-        return self._column("cpu_free", self.added * self._claim.cpu)
+        return self._column("cpu_free", self._assumed * self._claim.cpu)
 
     @property
     def cpu_total(self) -> IntArray:
@@ -50,7 +52,7 @@ class TableView:
 
     @property
     def memory_free(self) -> IntArray:
-        return self._column("memory_free", self.added * self._claim.memory)
+        return self._column("memory_free", self._assumed * self._claim.memory)
 
     @property
     def memory_total(self) -> IntArray:
@@ -59,13 +61,13 @@ class TableView:
     @property
     def instance_count(self) -> IntArray:
         """Instances of any service on each node."""
-        return self._column("instance_count", -self.added)
+        return self._column("instance_count", -self._assumed)
 
     def resource_free(self, name: str) -> IntArray:
         """Free units of a countable resource; zeros where nodes do not advertise it."""
         made = self._made.get(("resource", name))
         if made is None:
-            taken = self.added * dict(self._claim.countable).get(name, 0)
+            taken = self._assumed * dict(self._claim.countable).get(name, 0)
             made = self._made["resource", name] = _less(self._nodes.resource(name, total=False), taken)
         return made
 
@@ -110,7 +112,7 @@ class TableView:
 
     def host_port_used(self, port: int, protocol: str) -> BoolArray:
         """True where an instance holds this host port."""
-        if self.added and (port, protocol) in self._claim.ports:
+        if self._assumed and (port, protocol) in self._claim.ports:
             return np.ones(len(self), dtype=np.bool_)
         used = np.zeros(len(self), dtype=np.bool_)
         holders = self._table.port_holders(port, protocol)

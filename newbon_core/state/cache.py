@@ -165,7 +165,7 @@ class Cache:
         owed = self._owed.pop(listener, None)
         try:
             listener(seen if owed is None else owed + seen, self.revision)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is told, and the others still get the batch
+        except Exception as error:
             name = getattr(listener, "__qualname__", repr(listener))
             log.error("the listener %s failed on changes up to revision %d", name, self.revision, exc_info=error)
             if owed is None:

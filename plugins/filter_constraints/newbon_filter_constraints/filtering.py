@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from newbon_core.hooks import BoolArray, NodeTable, PlacementRequest, Rejection, Verdict, hookimpl
+from newbon_core.hooks import BoolArray, NodeTable, PlacementRequest, Rejection, Verdict, hookimpl, nameless
 from newbon_core.model import Affinity, Taint, Toleration
 from newbon_filter_constraints.expressions import Constraint, ConstraintError, parse
 
@@ -26,6 +26,7 @@ class Rule:
 
 
 @hookimpl
+@nameless
 def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict | None:
     """Reject nodes where the request must not be."""
     rules = list(_rules(request, nodes))

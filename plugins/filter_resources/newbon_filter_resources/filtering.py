@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from newbon_core.hooks import BoolArray, IntArray, NodeTable, PlacementRequest, Rejection, Verdict, hookimpl
+from newbon_core.hooks import BoolArray, IntArray, NodeTable, PlacementRequest, Rejection, Verdict, hookimpl, nameless
 from newbon_core.model import AUTO_HOST_PORT
 from newbon_filter_resources.units import cores, plain, size
 
@@ -40,6 +40,7 @@ class FixedPort(NamedTuple):
 
 
 @hookimpl
+@nameless
 def newbon_filter_nodes(request: PlacementRequest, nodes: NodeTable) -> Verdict | None:
     """Reject nodes without room for one more replica."""
     needs = _needs(request, nodes)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from newbon_core.hooks import FloatArray, IntArray, NodeTable, PlacementRequest, Scores, hookimpl
+from newbon_core.hooks import FloatArray, IntArray, NodeTable, PlacementRequest, Scores, hookimpl, nameless
 
 
 class Binpack:
@@ -46,6 +46,7 @@ class Binpack:
         self._memory = options["memory"] / total
 
     @hookimpl
+    @nameless
     def newbon_score_nodes(self, request: PlacementRequest, nodes: NodeTable) -> Scores:
         """The part of each node that would be reserved, 0 to 1, with one more replica on it."""
         resources = request.container.resources

@@ -24,6 +24,7 @@ from newbon_core.hooks import (
     Scores,
     ServiceField,
     hookimpl,
+    nameless,
 )
 
 NODE = "node"
@@ -38,6 +39,7 @@ def newbon_service_fields() -> Iterable[ServiceField]:
 
 
 @hookimpl
+@nameless
 def newbon_score_nodes(request: PlacementRequest, nodes: NodeTable) -> Scores:
     """0 for a node in empty domains, less for every replica that its domains hold."""
     levels = tuple(dict.fromkeys(request.schedule.spread))

@@ -47,7 +47,7 @@ class Control:
         self.settings = ControlSettings(**settings)  # type: ignore[arg-type]
         self.cache = Cache()
         self.meanwhile: Callable[[], object] = lambda: None
-        self.cache.subscribe(lambda changes, revision: self.meanwhile())  # noqa: ARG005  a listener before the loop's
+        self.cache.subscribe(lambda changes, revision: self.meanwhile())
         self.cache.load(*self.store.list(WATCH_PREFIX))
         self.watch = self.store.watch(WATCH_PREFIX, self.cache.revision + 1)
         self.scheduler = Scheduler(HOST)

@@ -77,7 +77,7 @@ def test_what_a_listener_cannot_take_twice_is_dropped() -> None:
     cache = make_cache([])
     heard: list[list[str]] = []
 
-    def fails_on_a(changes: list[ObjectChange], revision: int) -> None:  # noqa: ARG001  a listener's signature
+    def fails_on_a(changes: list[ObjectChange], revision: int) -> None:
         if any(change.name == "a" for change in changes):
             raise RuntimeError
         heard.append([change.name for change in changes])
