@@ -23,7 +23,9 @@ from newbon_core.hooks.host import PluginHost
 from newbon_core.hooks.types import PlacementRequest
 from newbon_core.model import ContainerSpec, Instance, Node, NodeStatus, Resources, RevisionSpec, Schedule
 from newbon_core.scheduler import GroupPlacement, Scheduler
+from newbon_core.scheduler.group import Share
 
+Placed = Sequence[GroupPlacement | Share]
 MIB, GIB = 1 << 20, 1 << 30
 CONTAINER = ContainerSpec(image="bench", resources=Resources(cpu_millis=100, memory_bytes=128 * MIB))
 
@@ -36,7 +38,7 @@ class Case:
     title: str
     nodes: int
     instances: int
-    run: Callable[[Scheduler], Sequence[GroupPlacement]]
+    run: Callable[[Scheduler], Placed]
     target: int
     rival: str
 
@@ -61,7 +63,7 @@ def fleet(nodes: int) -> Scheduler:
     return scheduler
 
 
-def one_service(count: int, spread: tuple[str, ...] = ("node",)) -> Callable[[Scheduler], Sequence[GroupPlacement]]:
+def one_service(count: int, spread: tuple[str, ...] = ("node",)) -> Callable[[Scheduler], Placed]:
     """Place one service of ``count`` replicas under names."""
     names = [f"web-{number}" for number in range(count)]
     request = PlacementRequest(
@@ -70,8 +72,17 @@ def one_service(count: int, spread: tuple[str, ...] = ("node",)) -> Callable[[Sc
     return lambda scheduler: [scheduler.place(request, names)]
 
 
-def many_services(count: int) -> Callable[[Scheduler], Sequence[GroupPlacement]]:
-    """Place ``count`` services of one replica each, one after another, under names."""
+def many_services(count: int) -> Callable[[Scheduler], Placed]:
+    """Place ``count`` services of one replica each under names, all at once, as the control loop does."""
+    wanted = [
+        (PlacementRequest(service=f"s{number}", revision=1, container=CONTAINER), [f"s{number}-0"])
+        for number in range(count)
+    ]
+    return lambda scheduler: scheduler.place_many(wanted)
+
+
+def many_services_singly(count: int) -> Callable[[Scheduler], Placed]:
+    """The same one after another, as where no two of them are alike."""
     wanted = [
         (PlacementRequest(service=f"s{number}", revision=1, container=CONTAINER), [f"s{number}-0"])
         for number in range(count)
@@ -104,6 +115,15 @@ CASES = (
         5_000,
         1_000,
         many_services(1_000),
+        5_000,
+        "Nomad 500 /s, kube-scheduler 550 /s",
+    ),
+    Case(
+        "placement_5000_nodes_1000_services_of_one_singly_per_s",
+        "1,000 services of one, asked one by one",
+        5_000,
+        1_000,
+        many_services_singly(1_000),
         5_000,
         "Nomad 500 /s, kube-scheduler 550 /s",
     ),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from newbon_core.controllers.garbage import orphans, plan_events, plan_garbage
 from newbon_core.controllers.index import Index
 from newbon_core.controllers.nodes import NodesController
-from newbon_core.controllers.placing import Placing, Scheduler, Unit
+from newbon_core.controllers.placing import Placing, Scheduler, Unit, Wish
 from newbon_core.controllers.replicas import plan_replicas
 from newbon_core.controllers.roster import Roster
 from newbon_core.controllers.settings import ControlSettings
@@ -179,11 +179,22 @@ class ControlLoop:
     def _plan_services(self, now: float) -> list[Unit]:
         self._retry_waiting(now)
         units = self._sweep(now)
+        wishes: list[Wish] = []
+        wished = 0
         for name in sorted(self._index.services, key=self._urgency):
-            if len(units) >= _UNITS_PER_STEP:
+            if len(units) + wished >= _UNITS_PER_STEP:
                 break
             del self._index.services[name]
-            units += self._plan_service(name, now)
+            ended, wish = self._plan_service(name, now)
+            units += ended
+            if wish is not None:
+                wishes.append(wish)
+                wished += len(wish.due)
+        # All of them at once: services that are alike are placed as one group.
+        units += self._placing.place(wishes, now)
+        for wish in wishes:
+            if wish.roster.stale:
+                self._wake_service(wish.roster, wish.roster.explained_at + self._settings.explain_pace_s)
         return units
 
     def _urgency(self, name: str) -> int:
@@ -206,7 +217,8 @@ class ControlLoop:
                 self._index.services[name] = None
                 self._retried_at = now
 
-    def _plan_service(self, name: str, now: float) -> list[Unit]:
+    def _plan_service(self, name: str, now: float) -> tuple[list[Unit], Wish | None]:
+        """What has to go, and what is to be placed."""
         stored = self._cache.services.get(name)
         service = stored.value if stored is not None else None
         roster = self._index.roster(name)
@@ -218,6 +230,7 @@ class ControlLoop:
         units += [self._forget(instance, name) for instance in garbage.instances]
         units += [self._forget_revision(name, number) for number in garbage.revisions]
         wakes = [garbage.wake_at] if garbage.wake_at is not None else []
+        wish = None
         if stored is not None:
             retired = {one.name for one in plan.retired}
             waiting, backoff_at = self._waiting(roster, stored.value.revision, retired, now)
@@ -228,17 +241,15 @@ class ControlLoop:
                 waiting = []
             if waiting or plan.fresh:
                 roster.tried, roster.tried_at = self._scheduler.table.improvements, now
-                placed = self._placing.place(stored, waiting, plan.fresh, roster, now, explain)
-                units += placed.units
-                roster.stale = placed.stale
+                wish = self._placing.wish(stored, waiting, plan.fresh, roster, now, explain)
                 if explain:
                     roster.explained_at = now
-            if roster.stale:
+            elif roster.stale:
                 wakes.append(roster.explained_at + self._settings.explain_pace_s)
         elif roster.empty and not units:
             self._index.forget_service(name)
         self._wake_service(roster, min(wakes, default=None))
-        return units
+        return units, wish
 
     def _wake_service(self, roster: Roster, at: float | None) -> None:
         if at is not None and (roster.wake_at is None or at < roster.wake_at):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from newbon_core.controllers.replicas import Fresh, ReplicaPlan, Retired
@@ -57,7 +57,7 @@ class Scheduler(Protocol):
     @property
     def table(self) -> Table: ...
 
-    def place(self, request: PlacementRequest, names: Sequence[str] | None = None, /) -> GroupPlacement: ...
+    def place_many(self, wanted: Sequence[tuple[PlacementRequest, Sequence[str]]], /) -> Sequence[GroupPlacement]: ...
 
     def release(self, names: Sequence[str], /) -> None: ...
 
@@ -82,11 +82,14 @@ class _Candidate:
 
 
 @dataclass(slots=True)
-class PlacedUnits:
-    """``stale``: the reason why some wait has changed, and was not written."""
+class Wish:
+    """What a service wants placed and created. ``explain``: why those wait that find no node is written anew."""
 
-    units: list[Unit] = field(default_factory=list)
-    stale: bool = False
+    service: Stored[Service]
+    roster: Roster
+    due: list[_Candidate]
+    created: list[_Candidate]
+    explain: bool
 
 
 class Placing:
@@ -115,7 +118,7 @@ class Placing:
             units[0].changes.events += _retired_events(name, plan.retired, now)
         return units
 
-    def place(
+    def wish(
         self,
         service: Stored[Service],
         waiting: Sequence[Stored[Instance]],
@@ -123,43 +126,61 @@ class Placing:
         roster: Roster,
         now: float,
         explain: bool,
-    ) -> PlacedUnits:
-        """Create ``fresh`` and place ``waiting``; all of them that are due are placed as one group.
-
-        ``explain`` has the reasons of those that go on waiting written anew.
-        """
+    ) -> Wish:
+        """``fresh`` gets names; those that are due and ``waiting`` are to be placed as one group."""
         created = self._create(service.value, roster, fresh, now)
         due = [_Candidate(stored.value, stored) for stored in waiting]
         due += [one for one in created if one.instance.not_before <= now]
-        result = PlacedUnits()
+        return Wish(service, roster, due, created, explain)
+
+    def place(self, wishes: Sequence[Wish], now: float) -> list[Unit]:
+        """Place all wishes, in order; their rosters' ``stale`` is set."""
+        asked = [wish for wish in wishes if wish.due]
+        groups = iter(
+            self._scheduler.place_many(
+                [
+                    (_request(wish.service.value, len(wish.due), now), [one.instance.name for one in wish.due])
+                    for wish in asked
+                ]
+            )
+        )
+        units: list[Unit] = []
+        for wish in wishes:
+            units += self._units(wish, next(groups) if wish.due else None, now)
+        return units
+
+    def _units(self, wish: Wish, group: GroupPlacement | None, now: float) -> list[Unit]:
+        service = wish.service
+        units: list[Unit] = []
         placed: list[Instance] = []
-        if due:
-            group = self._scheduler.place(_request(service.value, len(due), now), [one.instance.name for one in due])
-            summary = group.summary() if group.nodes[-1] is None else ""
-            for position, one in enumerate(due):
-                node = group.nodes[position]
-                if node is not None:
-                    chosen = group.placement(position)
-                    instance = replace(one.instance, node=node, placed_at=now, placement=chosen, waiting=None)
-                    placed.append(instance)
-                    result.units.append(self._write(service, one, instance))
-                elif one.stored is None or (explain and one.instance.waiting != summary):
-                    result.units.append(self._write(service, one, replace(one.instance, waiting=summary)))
-                else:
-                    result.stale |= one.instance.waiting != summary
-        for one in created:
+        stale = False
+        summary = group.summary() if group is not None and group.nodes[-1] is None else ""
+        for position, one in enumerate(wish.due):
+            assert group is not None
+            node = group.nodes[position]
+            if node is not None:
+                chosen = group.placement(position)
+                instance = replace(one.instance, node=node, placed_at=now, placement=chosen, waiting=None)
+                placed.append(instance)
+                units.append(self._write(service, one, instance))
+            elif one.stored is None or (wish.explain and one.instance.waiting != summary):
+                units.append(self._write(service, one, replace(one.instance, waiting=summary)))
+            else:
+                stale |= one.instance.waiting != summary
+        for one in wish.created:
             if one.instance.not_before > now:
                 reason = f"backoff after {_count(one.instance.failures, 'failure')} in a row"
-                result.units.append(self._write(service, one, replace(one.instance, waiting=reason)))
-        if result.units:
-            events = result.units[0].changes.events
-            events += self._failure_events(created, now)
+                units.append(self._write(service, one, replace(one.instance, waiting=reason)))
+        if units:
+            events = units[0].changes.events
+            events += self._failure_events(wish.created, now)
             events += _placed_events(service.value.name, placed, now)
-            unplaced = len(due) - len(placed)
-            if unplaced and any(one.stored is None for one in due):
+            unplaced = len(wish.due) - len(placed)
+            if unplaced and any(one.stored is None for one in wish.due):
                 message = f"{_count(unplaced, 'instance')} of {service.value.name} without a node: {summary}"
                 events.append(_event(now, "warning", "InstancesWaiting", service.value.name, message))
-        return result
+        wish.roster.stale = stale
+        return units
 
     def _create(self, service: Service, roster: Roster, fresh: Sequence[Fresh], now: float) -> list[_Candidate]:
         candidates: list[_Candidate] = []
