@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import psutil
@@ -14,7 +14,7 @@ import psutil
 import newbon_core
 from newbon_core.agent.identity import address_towards, boot_id
 from newbon_core.hooks import Runtime, RuntimeFailure
-from newbon_core.model import NodeStatus
+from newbon_core.model import NodeStatus, Taint
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ class HostSettings(Protocol):
     def labels(self) -> Mapping[str, str]: ...
     @property
     def countable(self) -> Mapping[str, int]: ...
+    @property
+    def taints(self) -> Sequence[Taint]: ...
     @property
     def reserved_cpu_millis(self) -> int: ...
     @property
@@ -71,6 +73,7 @@ class Facts:
             memory_bytes=max(0, memory - self._settings.reserved_memory_bytes),
             countable=dict(self._settings.countable),
             labels=dict(self._settings.labels),
+            taints=tuple(self._settings.taints),
             address=address_towards(self._server_url),
             os=platform.system().lower(),
             arch=platform.machine(),

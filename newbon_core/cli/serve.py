@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from newbon_core.agent.main import RunningAgent
     from newbon_core.config import Site
     from newbon_core.hooks.host import PluginHost
+    from newbon_core.model import Taint
 
 JOIN_TOKEN_LIFE_S = 600.0
 lifeline_option = click.option("--lifeline", type=int, hidden=True, help="A pipe that closes when the parent ends.")
@@ -115,6 +117,7 @@ def agent(
     set_up_logging()
     hold_lifeline(lifeline)
     site = with_resources(session.site, parse_resources(resources))
+    check_words({**site.agent.labels, **parse_labels(labels)}, site.agent.taints)
     host = discover(site, tell=lifeline is None)
     node = name or site.agent.name or socket.gethostname().split(".")[0].lower()
     stopping = _on_signals()
@@ -189,6 +192,23 @@ def parse_labels(words: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"--label {word!r}: expected KEY=VALUE")
         found[key] = value
     return found
+
+
+def check_words(labels: Mapping[str, str], taints: Iterable[Taint]) -> None:
+    """Labels and taints by the rules of a Node document. Raises CliError with every one that is wrong."""
+    from newbon_core.schema.grammar import Wrong, check_label_key, check_label_value
+
+    wrong = []
+    pairs = [("label", key, value) for key, value in labels.items()]
+    pairs += [("taint", taint.key, taint.value) for taint in taints]
+    for noun, key, value in pairs:
+        for check, text in ((check_label_key, key), (check_label_value, value)):
+            try:
+                check(text)
+            except Wrong as error:
+                wrong.append(f"{noun} {key}={value}: {text!r}: {error}")
+    if wrong:
+        raise CliError("; ".join(wrong))
 
 
 def parse_resources(words: tuple[str, ...]) -> dict[str, int]:

@@ -43,13 +43,18 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
-    """What an agent tells of its host when it registers; written again only when it changes."""
+    """What an agent tells of its host when it registers; written again only when it changes.
+
+    ``taints`` are those its node starts with: they count when the node is created, for from then on taints are the
+    operator's.
+    """
 
     name: str
     cpu_millis: int
     memory_bytes: int
     countable: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
     address: str = ""
     os: str = "linux"
     arch: str = ""

@@ -65,11 +65,16 @@ class Fleet:
     # --- what agents tell ---
 
     def register(self, status: NodeStatus, now: float) -> None:
-        """Take what an agent tells of its host; the node is created when it is new. Raises StoreUnavailable."""
+        """Take what an agent tells of its host; the node is created, with the status's taints, when it is new.
+
+        Raises StoreUnavailable.
+        """
         self.last_heard[status.name] = now
         unit = Changes()
         if status.name not in self._cache.nodes:
-            unit.create(Node(name=status.name, created_at=now, state_since=now, state_reason="registered"))
+            unit.create(
+                Node(name=status.name, taints=status.taints, created_at=now, state_since=now, state_reason="registered")
+            )
         known = self._cache.node_statuses.get(status.name)
         if known is None or known.value != status:
             unit.put(status)

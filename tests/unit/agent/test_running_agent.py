@@ -13,9 +13,12 @@ from agent_fakes import FakeLink
 from newbon_core.agent.identity import AgentError, Identity
 from newbon_core.agent.main import RunningAgent
 from newbon_core.config import AgentSettings
+from newbon_core.model import Taint
 from newbon_core.model.wire import OrdersUpdate, StreamRequest
 from newbon_core.testing.runtime import FakeRuntime
 from newbon_core.testing.runtime_conformance import wait_for
+
+GPU = Taint(key="gpu", value="only")
 
 
 class Bench:
@@ -32,7 +35,7 @@ class Bench:
         identity.keep("id.secret")
         self.agent = RunningAgent(
             "n1", "http://127.0.0.1:1", None, identity, {"docker": self.runtime},
-            AgentSettings(labels={"zone": "a"}), connect=self._connect,
+            AgentSettings(labels={"zone": "a"}, taints=(GPU,)), connect=self._connect,
         )  # fmt: skip
         self.agent.start()
         return self.agent
@@ -62,6 +65,7 @@ def test_it_registers_takes_orders_and_reports_what_runs(bench: Bench) -> None:
     wait_for(lambda: bench.link.states() == {"web-0": "running", "web-1": "running"}, "both run")
     facts = bench.link.registered[0]
     assert (facts.name, facts.labels, facts.runtimes) == ("n1", {"zone": "a"}, {"docker": "1.0-fake"})
+    assert facts.taints == (GPU,)
     assert facts.cpu_millis >= 1000
     wait_for(lambda: any(report.host is not None for report in bench.link.reports), "the host is measured")
 

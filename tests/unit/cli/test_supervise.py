@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from cli_fakes import eventually
 
-from newbon_core.cli.serve import parse_labels, parse_resources
+from newbon_core.cli.errors import CliError
+from newbon_core.cli.serve import check_words, parse_labels, parse_resources
 from newbon_core.cli.supervise import Child, Signals, stop_all, supervise, why_ended
+from newbon_core.model import Taint
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(60)")
 STUBBORN = (
@@ -103,3 +105,11 @@ def test_labels_and_resources_of_an_agent() -> None:
     for wrong in ("gpu", "gpu=", "gpu=-1", "=1", "gpu=1.5"):
         with pytest.raises(Exception, match="expected NAME=COUNT"):
             parse_resources((wrong,))
+
+
+def test_labels_and_taints_of_an_agent_follow_the_rules_of_documents() -> None:
+    check_words({"zone": "a"}, [Taint(key="gpu", value="only"), Taint(key="spot")])
+    with pytest.raises(CliError) as caught:
+        check_words({"zone": "a b"}, [Taint(key="", value="db")])
+    assert "label zone=a b: 'a b': expected a label value" in str(caught.value)
+    assert "taint =db: '': expected a label key" in str(caught.value)

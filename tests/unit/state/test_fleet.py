@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from newbon_core.model import ContainerSpec, Instance, InstanceState, InstanceStatus, NodeState, Revision, Schedule
+from newbon_core.model import (
+    ContainerSpec,
+    Instance,
+    InstanceState,
+    InstanceStatus,
+    NodeState,
+    Revision,
+    Schedule,
+    Taint,
+)
 from newbon_core.model.wire import ContainerSample, HostSample, Report
 from newbon_core.state.cache import WATCH_PREFIX, Cache
 from newbon_core.state.codec import Object
@@ -74,6 +83,20 @@ class TestRegistration:
         assert site.cache.node_statuses["n1"].value == make_node_status("n1")
         assert site.fleet.last_heard["n1"] == 5.0
         assert site.fleet.take_news() == ["n1"]
+
+    def test_a_new_node_starts_with_the_taints_of_its_host(self) -> None:
+        site = Site()
+        gpu = Taint(key="gpu", value="only")
+        site.fleet.register(make_node_status("n1", taints=(gpu,)), 5.0)
+        site.see()
+        assert site.cache.nodes["n1"].value.taints == (gpu,)
+
+    def test_a_taint_that_an_operator_removed_does_not_come_back_with_the_next_registration(self) -> None:
+        site = Site(make_node("n1", taints=()), make_node_status("n1"))
+        site.fleet.register(make_node_status("n1", taints=(Taint(key="gpu"),), cpu_millis=1), 5.0)
+        site.see()
+        assert site.cache.nodes["n1"].value.taints == ()
+        assert site.cache.node_statuses["n1"].value.taints == (Taint(key="gpu"),)
 
     def test_registering_again_unchanged_writes_nothing(self) -> None:
         site = Site(make_node(), make_node_status())
