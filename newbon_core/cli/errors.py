@@ -92,7 +92,7 @@ def _api_problem(status: int, title: str, detail: str, problems: Sequence[str]) 
         hint = "give a token by --token-file, --token or NEWBON_TOKEN; an admin makes one with 'newbon token create'"
     elif status == 403:
         hint = "this needs a token of another role; an admin makes one with 'newbon token create --role admin'"
-    elif status == 409:
+    elif status == 412:
         hint = "it was changed by somebody else meanwhile; try again"
     message = f"{title}: {detail}" if detail and title and detail != title else detail or title
     return CliError(message or f"the server answered {status}", hint, problems)

@@ -110,7 +110,7 @@ class Client:
         Raises ApiProblem also when the stream ends with an error half-way.
         """
         params = _params({"tail": tail, "since": since, "follow": follow or None, "timestamps": timestamps or None})
-        body = self._transport.open("GET", f"{_path('instances', instance)}/logs", params=params)
+        body = self._transport.open("GET", f"{_path('instances', instance)}/logs", params=params, silence_s=None)
         try:
             yield from body
         finally:

@@ -20,7 +20,7 @@ class ExecSession:
 
     def output(self) -> Iterator[bytes]:
         """Standard output and standard error as they come; ends with the command. To be called once."""
-        self._body = self._transport.open("GET", f"{self._path}/output")
+        self._body = self._transport.open("GET", f"{self._path}/output", silence_s=None)
         yield from self._body
 
     def write(self, data: bytes) -> None:

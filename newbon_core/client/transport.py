@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
@@ -16,7 +18,14 @@ from newbon_core.client.errors import ApiProblem, ServerUnreachable
 
 CONNECT_TIMEOUT_S = 5.0
 STREAM_SILENCE_S = 35.0
-"""The server sends a heartbeat every 10 s on every stream; after three missed ones the line is taken for dead."""
+"""The server sends a heartbeat every 10 s on every stream of events; after three missed ones the line is taken for
+dead. Logs and the output of commands are passed on as they are, so there the kernels at both ends watch the line."""
+KEEP_ALIVE = [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 5))
+    # Not every system has all of them; without them its own, longer times count.
+    if hasattr(socket, name)
+]
 
 
 class Transport:
@@ -35,6 +44,11 @@ class Transport:
             retries=False,
             cert_reqs="CERT_REQUIRED",
             ca_certs=str(ca) if ca is not None else None,
+            socket_options=[
+                *HTTPConnection.default_socket_options,
+                (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+                *KEEP_ALIVE,
+            ],
         )
 
     def call(
@@ -50,7 +64,8 @@ class Transport:
         timeout_s: float | None = None,
     ) -> Any:
         """The decoded JSON of the answer, or None where it has no body. ``raw`` is sent as it is, ``body`` as JSON."""
-        response = self._send(method, path, params, body, raw, content_type, headers, timeout_s, stream=False)
+        response = self._send(method, path, params, body, raw, content_type, headers, timeout_s or self._timeout_s,
+                              stream=False)  # fmt: skip
         data = response.data
         if not data:
             return None
@@ -66,9 +81,13 @@ class Transport:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        silence_s: float | None = STREAM_SILENCE_S,
     ) -> BodyStream:
-        """An answer that is read piece by piece; ends with ServerUnreachable when the line goes dead."""
-        response = self._send(method, path, params, None, None, "", headers, STREAM_SILENCE_S, stream=True)
+        """An answer that is read piece by piece; ends with ServerUnreachable when the line goes dead.
+
+        ``silence_s`` is the longest time between two pieces; None where there may be any.
+        """
+        response = self._send(method, path, params, None, None, "", headers, silence_s, stream=True)
         return BodyStream(response, f"{self.url}{path}")
 
     def close(self) -> None:
@@ -94,7 +113,7 @@ class Transport:
             data = json.dumps(body, separators=(",", ":")).encode()
         if data is not None:
             sent["Content-Type"] = content_type
-        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=timeout_s or self._timeout_s)
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=timeout_s)
         target = self.url + path + (f"?{urlencode(params)}" if params else "")
         response = self._request(method, target, data, sent, timeout, path, stream=stream)
         if response.status >= 400:
