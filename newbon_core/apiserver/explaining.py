@@ -83,4 +83,5 @@ def _view(context: Context, request: PlacementRequest, service: str, instance: I
         rejected=told["rejected"],
         nodes=nodes,
         advice=told["advice"],
+        notes=told["notes"],
     )

@@ -50,6 +50,8 @@ def explain(session: Session, words: tuple[str, ...], everything: bool, output: 
         click.echo("there are no nodes")
     for line in answer.get("advice") or []:
         click.echo(_wrapped(session, f"{out.paint('To change that:', 'cyan')} ", line, len("To change that: ")))
+    for line in answer.get("notes") or []:
+        click.echo(_wrapped(session, f"{out.paint('Note:', 'yellow')} ", line, len("Note: ")))
 
 
 def _kept(item: Mapping[str, Any], answer: Mapping[str, Any]) -> None:

@@ -225,6 +225,7 @@ class ExplainView(TypedDict):
     rejected: dict[str, int]
     nodes: list[ExplainedNode]
     advice: list[str]
+    notes: list[str]
 
 
 class DifferenceView(TypedDict):

@@ -57,9 +57,9 @@ A plugin that keeps failing (10 failed calls within 60 s) is put in quarantine: 
 score is left out, and one call tries it again every 60 s. `newbon plugins list` (which asks the server, where there is
 one; `--local` asks this machine's installation) and `GET /v1/plugins` show it.
 
-A filter that fails when it is taken in (its constructor, its options, `newbon_configure`) rejects every node until it is
-put right or disabled, for what it enforces must not be passed over. One that cannot even be imported cannot be known for
-a filter, and takes no part.
+A filter that fails when it is taken in (its constructor, its options, `newbon_configure`) rejects every node until it
+is put right or disabled, for what it enforces must not be passed over. One that cannot even be imported cannot be known
+for a filter, and takes no part.
 """
 
 

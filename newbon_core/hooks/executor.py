@@ -6,7 +6,6 @@ A filter that fails rejects every node (fails closed), a score that fails is lef
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -212,16 +211,16 @@ def checked_scores(found: object, count: int) -> Scores:
     Integers are taken as floats. Bounds that are equal say nothing and are dropped.
     """
     if isinstance(found, np.ndarray):
-        return Scores(_finite(found, count, "the answer")[0])
+        return Scores(_finite(found, count, "the answer"))
     if not isinstance(found, Scores):
         raise WrongAnswer(f"the answer is {_kind(found)}; it must be Scores, an array of float, or None")
-    values, lowest, highest = _finite(found.values, count, "Scores.values")
+    values = _finite(found.values, count, "Scores.values")
     bounds = found.bounds
     if bounds is not None:
         worst, best = _bounds(bounds)
         bounds = None if worst == best else (worst, best)
-        if bounds is not None and not found.beyond:
-            _refuse_beyond(lowest, highest, bounds)
+        if bounds is not None and count and not found.beyond:
+            _refuse_beyond(float(np.minimum.reduce(values)), float(np.maximum.reduce(values)), bounds)
     if not isinstance(found.domains, tuple):
         raise WrongAnswer(f"Scores.domains is {_kind(found.domains)}; it must be a tuple of DomainTerm")
     for term in found.domains:
@@ -231,20 +230,15 @@ def checked_scores(found: object, count: int) -> Scores:
     return Scores(values, bounds, found.domains, bool(found.stepwise), bool(found.beyond))
 
 
-def _finite(values: object, count: int, what: str) -> tuple[FloatArray, float, float]:
-    """The values as floats, with the lowest and the highest of them."""
+def _finite(values: object, count: int, what: str) -> FloatArray:
     if not isinstance(values, np.ndarray) or values.shape != (count,) or values.dtype.kind not in "fiu":
         raise WrongAnswer(f"{what} is {_kind(values)}; it must be an array of {count} float")
     if values.dtype != _FLOAT:
         values = values.astype(_FLOAT)
-    if not count:
-        return values, 0.0, 0.0
-    # A nan anywhere makes both of these nan, so that two passes tell all.
-    lowest, highest = float(values.min()), float(values.max())
-    if not (math.isfinite(lowest) and math.isfinite(highest)):
+    if not np.isfinite(values).all():
         index = int(np.flatnonzero(~np.isfinite(values))[0])
         raise WrongAnswer(f"{what} has {values[index]} for node {index}; every score must be finite")
-    return values, lowest, highest
+    return values
 
 
 def _refuse_beyond(lowest: float, highest: float, bounds: tuple[float, float]) -> None:

@@ -150,6 +150,7 @@ def test_what_cannot_be_imported_is_listed_and_harms_nobody(discover):
         "nowhere": "failed",
     }
     assert "No module named 'no_such_module_anywhere'" in found["absent"]["reason"]
+    assert found["exits"]["reason"].endswith("SystemExit: I want out (newbon_test_exits.py line 2)")
     assert "SyntaxError" in found["broken"]["reason"]
     assert "newbon_test_broken.py, line 1" in found["broken"]["reason"]
     assert "I want out" in found["exits"]["reason"]
@@ -247,6 +248,11 @@ def test_without_any_plugin_the_host_says_how_to_get_them(discover):
     assert "pip install newbon-runtime-docker newbon-filter-resources" in warning
 
 
+def test_a_plugin_that_prints_at_its_import_spoils_no_output(discover):
+    found = discover(a_plugin("chatty", "print('hello')\n" + SCORE))
+    assert found["chatty"]["status"] == "active"
+
+
 def test_pip_takes_the_wheel_and_the_cli_lists_it(tmp_path):
     """The same by the tools that users have: pip install, newbon plugins."""
     wheel = a_plugin("good", SCORE).wheel(tmp_path)
@@ -261,18 +267,18 @@ def test_pip_takes_the_wheel_and_the_cli_lists_it(tmp_path):
         command = [sys.executable, "-m", "newbon_core", *words]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
-    listed = {info["name"]: info for info in json.loads(newbon("plugins", "list", "-o", "json").stdout)}
+    listed = {info["name"]: info for info in json.loads(newbon("plugins", "list", "--local", "-o", "json").stdout)}
     assert listed["good"]["status"] == "active"
-    assert "score" in newbon("plugins", "show", "good").stdout
+    assert "score" in newbon("plugins", "show", "--local", "good").stdout
     assert newbon("plugins", "check", "good").returncode == 0
     whole = newbon("plugins", "check")
     assert whole.returncode == 1
     assert "no runtime plugin" in whole.stdout
-    misspelt = newbon("plugins", "show", "goood")
+    misspelt = newbon("plugins", "show", "--local", "goood")
     assert misspelt.returncode == 1
     assert "did you mean 'good'" in misspelt.stderr
     config.write_text('[plugins]\ndisabled = ["goood"]\n')
-    refused = newbon("plugins", "list")
+    refused = newbon("plugins", "list", "--local")
     assert refused.returncode == 1
     assert "[plugins] disabled" in refused.stderr
     assert "did you mean 'good'" in refused.stderr

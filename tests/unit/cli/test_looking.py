@@ -62,6 +62,13 @@ def test_explain_shows_scores_with_weights_and_every_reason_with_amounts(client:
     ]
 
 
+def test_explain_tells_of_a_score_that_was_left_out(client: FakeClient) -> None:
+    client.explained = explanation(notes=["the score score_spread was left out: ValueError: no"])
+    assert run(client, "explain", "web").stdout.splitlines()[-1] == (
+        "Note: the score score_spread was left out: ValueError: no"
+    )
+
+
 def test_an_instance_is_explained_by_its_kept_placement_first(client: FakeClient) -> None:
     stdout = run(client, "explain", "web-1").stdout
     assert stdout.index("web-1 was placed on n1") < stdout.index("score 0.930") < stdout.index("n2    rejected")

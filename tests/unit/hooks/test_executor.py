@@ -82,6 +82,12 @@ def test_a_filter_that_fails_rejects_every_node_with_its_error(answer, expected)
         (np.array([0.0, 1.0, np.inf]), "has inf for node 2"),
         (Scores(np.ones(3), bounds=(0.0, np.inf)), "Scores.bounds"),
         (Scores(np.ones(3), bounds=5.0), "Scores.bounds"),
+        (
+            Scores(np.array([0.0, 50.0, 1.0]), bounds=(0.0, 1.0)),
+            "Scores.values go from 0 to 50, beyond Scores.bounds (0.0, 1.0); keep them within (np.clip), or say "
+            "beyond=True",
+        ),
+        (Scores(np.array([0.5, 0.5, -0.1]), bounds=(1, 0)), "Scores.values go from -0.1 to 0.5, beyond"),
         (Scores(np.ones(3), domains=[]), "Scores.domains is list []; it must be a tuple of DomainTerm"),
         (Scores(np.ones(3), domains=("zone",)), "it must hold DomainTerm only"),
         (Scores(np.ones(3), domains=(DomainTerm(np.zeros(2, int), np.ones(1), 1.0),)), "DomainTerm.codes"),
@@ -102,6 +108,17 @@ def test_integers_are_taken_as_floats_and_bounds_that_say_nothing_are_dropped():
     found = checked_scores(Scores(np.arange(3), bounds=(np.float64(2), 2)), 3)
     assert (found.values.dtype, found.bounds) == (np.float64, None)
     assert checked_scores(Scores(np.zeros(3), bounds=(9, np.int64(0))), 3).bounds == (9.0, 0.0)
+
+
+def test_values_may_go_beyond_the_bounds_where_that_is_said_and_by_as_little_as_rounding_does():
+    for scores in (
+        Scores(np.array([0.0, 50.0, 1.0]), bounds=(0.0, 1.0), beyond=True),
+        Scores(np.array([0.0, 1.0 + 1e-12, 1.0]), bounds=(0.0, 1.0)),
+        Scores(np.array([3.0, 7.0, 5.0]), bounds=(7.0, 3.0)),
+        Scores(np.array([3.0, 7.0, 5.0]), bounds=(1.0, 1.0)),
+    ):
+        assert checked_scores(scores, 3).beyond is scores.beyond
+    assert checked_scores(Scores(np.zeros(0), bounds=(1.0, 2.0)), 0).values.shape == (0,)
 
 
 def test_an_interrupt_from_the_keyboard_is_nobodys_fault():
@@ -152,6 +169,91 @@ def test_an_error_on_one_node_rejects_that_node_alone():
     assert answer.verdict.reason(1) == "plugin picky failed: LookupError: what is n1?"
     info = host.plugin("picky")
     assert (info.status, info.errors, info.last_error) == ("active", 20, "on node n1: LookupError: what is n1?")
+
+
+def test_a_filter_that_fails_on_every_node_is_one_category_of_bounded_length():
+    bench = Bench()
+    for number in range(3000):
+        bench.node(f"node-{number:04}")
+    host = PluginHost.of(picky=Picky([f"node-{number:04}" for number in range(3000)]))
+    placed = bench.place(host, REQUEST)
+    assert placed.rejected == {"plugin picky failed": 3000}
+    assert placed.summary() == (
+        "no node fits: 3000 of 3000 plugin picky failed: on node node-0000: LookupError: what is node-0000?"
+    )
+    assert bench.explain(host, REQUEST).advice == ("put the plugin picky right, or disable it: [plugins] disabled",)
+
+
+def test_a_filter_with_a_category_for_every_node_is_told_in_bounded_length():
+    bench = Bench()
+    for number in range(3000):
+        bench.node(f"node-{number:04}")
+
+    def verdict(nodes):
+        return Verdict(np.zeros(len(nodes), dtype=bool), lambda index: f"no {nodes.names[index]}: because")
+
+    host = PluginHost.of(f=SimpleNamespace(newbon_filter_nodes=hookimpl(verdict)))
+    placed = bench.place(host, REQUEST)
+    assert sum(placed.rejected.values()) == 3000
+    assert len(placed.summary()) < 2000
+    assert len("".join(bench.explain(host, REQUEST).advice)) < 2000
+
+
+def test_the_other_reasons_of_a_per_node_filter_keep_their_categories():
+    class Sorting(PerNodeFilter):
+        def check(self, request, node):
+            return None if node.name == "n2" else f"{'odd' if node.name == 'n1' else 'even'}: {node.name}"
+
+    bench = Bench().node("n0").node("n1").node("n2").node("n3")
+    (answer,) = PluginHost.of(f=Sorting).filter_nodes(REQUEST, bench.nodes(REQUEST))
+    even, odd = answer.verdict.summarise(~answer.verdict.passed)
+    assert (even.category, even.nodes, even.sentence, even.nearest) == ("even", 2, "n0", 0)
+    assert (odd.category, odd.nodes, odd.sentence, odd.nearest) == ("odd", 1, "n1", 1)
+
+
+def test_a_score_that_is_left_out_is_told_in_the_explanation_until_it_works_again():
+    state = {"answer": RuntimeError("no")}
+    host = PluginHost.of(s=a_score(lambda: _given(state["answer"])), budget=FailureBudget(errors=2))
+    bench = Bench().node("n0").node("n1").node("n2")
+    assert bench.explain(host, at(0)).notes == ("the score s was left out: RuntimeError: no",)
+    (note,) = bench.explain(host, at(1)).notes
+    assert note.startswith("the score s was left out: in quarantine after 2 errors")
+    state["answer"] = np.zeros(3)
+    assert bench.explain(host, at(100)).notes == ()
+
+
+class Spelling(PerNodeFilter):
+    def check(self, request, node):
+        return f"cpu: {node.cpu_fre}"
+
+
+def test_an_attribute_that_is_not_there_is_told_by_the_names_of_the_contract():
+    host = PluginHost.of(
+        node=Spelling, table=SimpleNamespace(newbon_filter_nodes=hookimpl(lambda nodes: nodes.memory_fre > 0))
+    )
+    host.filter_nodes(REQUEST, NODES)
+    assert "'NodeView' object has no attribute 'cpu_fre'; did you mean 'cpu_free'?" in host.plugin("node").last_error
+    assert host.plugin("table").last_error == (
+        "AttributeError: 'NodeTable' object has no attribute 'memory_fre'; did you mean 'memory_free'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "score() gave None on node n0; it must give a number"),
+        ("5", "score() gave '5' on node n0; it must give a number"),
+        (float("nan"), "score() gave nan on node n0; it must give a finite number"),
+    ],
+)
+def test_a_per_node_score_that_gives_no_number_is_told_with_the_node(value, expected):
+    class Odd(PerNodeScore):
+        def score(self, request, node):
+            return value
+
+    host = PluginHost.of(odd=Odd)
+    assert host.score_nodes(REQUEST, NODES) == []
+    assert host.plugin("odd").last_error == expected
 
 
 def test_a_check_that_gives_something_else_than_a_reason_is_an_error():

@@ -9,9 +9,10 @@ from importlib import metadata
 
 import numpy as np
 import pytest
+from marshmallow import Schema, fields
 
-from newbon_core.hooks import hookimpl
-from newbon_core.testing.bench import make_request
+from newbon_core.hooks import Verdict, hookimpl
+from newbon_core.testing.plugins import Bench, PluginSettings, host_of, make_request
 
 PLUGIN = "newbon_core.testing.fixtures"
 
@@ -69,3 +70,52 @@ def test_bench_places_and_explains_with_the_real_scheduler(plugin_host, bench):
     group = bench.place(plugin_host(nothing=Nothing), make_request(count=2))
     assert group.nodes == [None, None]
     assert "nothing" in group.summary()
+
+
+class Tuned:
+    class OptionsSchema(Schema):
+        level = fields.Integer(load_default=1)
+
+    @hookimpl
+    def newbon_configure(self, options):
+        self.level = options["level"]
+
+    @hookimpl
+    def newbon_score_nodes(self, nodes):
+        return np.full(len(nodes), self.level)
+
+
+class Broken:
+    @hookimpl
+    def newbon_score_nodes(self, nodes):
+        raise RuntimeError("no")
+
+
+def test_plugin_host_takes_options_and_two_hosts_keep_their_own(plugin_host):
+    nodes = Bench().node("n1").nodes(make_request())
+    hosts = [plugin_host(tuned=Tuned, options={"tuned": {"level": level}}) for level in (3, 5)]
+    values = [host.score_nodes(make_request(), nodes)[0].scores.values.tolist() for host in hosts]
+    assert values == [[3.0], [5.0]]
+    with pytest.raises(AssertionError, match="there is no option 'levle'"):
+        plugin_host(tuned=Tuned, options={"tuned": {"levle": 3}})
+    settings = PluginSettings(tables={"tuned": {"level": 7}})
+    assert plugin_host(settings, tuned=Tuned).options_of("tuned") == {"level": 7}
+
+
+def test_a_plugin_that_fails_when_it_is_asked_fails_the_test_unless_the_host_is_lenient(plugin_host, bench):
+    bench.node("n1")
+    with pytest.raises(AssertionError, match="the plugin broken failed: RuntimeError: no"):
+        bench.place(host_of(broken=Broken), make_request())
+    lenient = plugin_host(broken=Broken, strict=False)
+    assert bench.place(lenient, make_request()).nodes == ["n1"]
+    assert lenient.plugin("broken").last_error == "RuntimeError: no"
+
+
+def test_a_reason_that_fails_fails_the_explanation_of_a_strict_host(bench):
+    class Mute:
+        @hookimpl
+        def newbon_filter_nodes(self, nodes):
+            return Verdict(np.zeros(len(nodes), dtype=bool), lambda index: "")
+
+    with pytest.raises(AssertionError, match="it must give a sentence"):
+        bench.node("n1").explain(host_of(mute=Mute), make_request())

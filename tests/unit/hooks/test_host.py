@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from marshmallow import Schema, fields, validate
 
-from newbon_core.hooks import PerNodeFilter, RuntimeType, hookimpl
+from newbon_core.hooks import PerNodeFilter, RuntimeType, hookimpl, loader
 from newbon_core.hooks.host import PluginHost
 from newbon_core.hooks.settings import PluginSettings, SiteError
 from newbon_core.testing.bench import Bench, host_of, make_request
@@ -121,9 +121,7 @@ def test_several_wrong_options_are_told_together_with_their_values():
         ttl = fields.Integer()
 
     table = {"server": {"port": "x"}, "ttl": "y", "tll": 1}
-    reason = (
-        PluginHost.of(PluginSettings(tables={"a": table}), a=a_tuned_score(OptionsSchema)).plugin("a").reason
-    )
+    reason = PluginHost.of(PluginSettings(tables={"a": table}), a=a_tuned_score(OptionsSchema)).plugin("a").reason
     assert "[plugins.a] server.port: Not a valid integer. (the value is {'port': 'x'})" in reason
     assert "[plugins.a] ttl: Not a valid integer. (the value is 'y')" in reason
     assert "[plugins.a] tll: there is no option 'tll'; did you mean 'ttl'?" in reason
@@ -239,6 +237,26 @@ def test_what_is_missing_is_said_with_the_way_to_get_it():
     assert idle == [
         "no score plugin is active, so any node that will do is as good as another; installed but not used: s "
         "(disabled: its weight is 0; [plugins.s] weight = 1 turns it on)"
+    ]
+
+
+def test_what_is_installed_but_not_used_is_not_said_to_be_missing():
+    found = [
+        loader.Found(name=name, distribution=distribution, finding=finding, reason="because")
+        for name, distribution, finding in (
+            ("runtime_docker", "newbon-runtime-docker", "disabled"),
+            ("limits", "newbon_filter_resources", "failed"),
+            ("score_own", "acme", "incompatible"),
+        )
+    ]
+    lacks = PluginHost(found, PluginSettings()).lacks
+    assert lacks == [
+        "no runtime plugin is active, so no container can be started; installed but not used: runtime_docker "
+        "(disabled: because)",
+        "no filter plugin is active, so resources and constraints are not enforced; installed but not used: limits "
+        "(failed: because)",
+        "no score plugin is active, so any node that will do is as good as another; installed but not used: score_own "
+        "(incompatible: because)",
     ]
 
 

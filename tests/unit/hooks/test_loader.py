@@ -64,7 +64,15 @@ def test_of_a_distribution_that_is_found_twice_the_first_counts():
     assert (found.version, found.finding) == ("2.0", "loaded")
 
 
-@pytest.mark.parametrize("name", ["Upper", "with-dash", "1st", "enabled", "disabled", "order"])
+def test_a_name_that_one_distribution_gives_twice_is_its_own_mistake():
+    both = findings(Dist(points="[newbon.v1]\nacme = json\nacme = csv\n"))
+    assert [finding for _, finding, _ in both] == ["failed", "failed"]
+    assert both[0][2] == (
+        "acme 1.0 itself names 'acme' more than once, as 'json' and 'csv'; let its entry points name it once"
+    )
+
+
+@pytest.mark.parametrize("name", ["Upper", "with-dash", "1st", "enabled", "disabled", "order", "newbon"])
 def test_a_name_that_cannot_stand_in_the_sites_file_is_refused(name):
     ((_, finding, reason),) = findings(Dist(points=f"[newbon.v1]\n{name} = json\n"))
     assert finding == "failed"
