@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from newbon_core.testing.images import ensure_test_image
 
 from newbon_core.testing.cluster import free_port
+from newbon_core.testing.images import ensure_test_image
 from newbon_core.testing.testbed import wait_until
 
 pytestmark = [pytest.mark.dist, pytest.mark.docker]
