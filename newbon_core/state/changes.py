@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
@@ -18,8 +19,8 @@ from newbon_core.state.codec import ROOT, Object, ObjectType, encode, key_for, k
 from newbon_core.store.base import Compare, Put, Store, TransactionTooLarge, TxnResult
 from newbon_core.store.pipelined import TxnRequest, txn_many
 
+T = TypeVar("T")
 JOURNAL = f"{ROOT}journal/"
-_PART_BYTES = 400_000
 _EVENTS_PER_BATCH = 200
 _EVENT_BYTES = 250
 
@@ -201,10 +202,15 @@ def _event_puts(events: Sequence[Event], new_id: NewId) -> list[Put]:
 # --- one set of any size ---------------------------------------------------------------------------------------------
 
 
+_GONE = msgspec.Raw(b"null")
+
+
 @dataclass(frozen=True, slots=True)
 class _Write:
+    """One write of a journal; a value of null deletes the key. ``over``: only over this revision, if it is given."""
+
     key: str
-    value: str | None
+    value: msgspec.Raw
     over: int | None
 
 
@@ -229,83 +235,97 @@ def commit_atomic(
             return store.txn(*_request([_encoded(changes)], fence, new_id))
         except TransactionTooLarge:
             pass
-    writes = [_Write(key, encode(v).decode(), changes.compares.get(key)) for key, v in changes.puts.items()]
-    writes += [_Write(key, None, changes.compares.get(key)) for key in changes.deletes]
-    writes += [_Write(put.key, put.value.decode(), None) for put in puts]
+    writes = [_Write(key, msgspec.Raw(encode(v)), changes.compares.get(key)) for key, v in changes.puts.items()]
+    writes += [_Write(key, _GONE, changes.compares.get(key)) for key in changes.deletes]
+    writes += [_Write(put.key, msgspec.Raw(put.value), None) for put in puts]
     return _commit_journal(store, f"{JOURNAL}{new_id()}{new_id()}", writes, changes.compares, fence)
 
 
 def _commit_journal(
     store: Store, name: str, writes: Sequence[_Write], compares: dict[str, int], fence: Sequence[Compare]
 ) -> TxnResult:
-    if not _all_hold(store, compares):
-        return TxnResult(False, store.list(f"{name}/")[1])
-    last = _write_parts(store, name, writes)
+    expected = [Compare(key, revision) for key, revision in compares.items()]
+    held = _all_hold(store, expected)
+    if not held.succeeded:
+        return held
     room = store.max_txn_ops - len(fence) - 1
-    guards = [Compare(key, revision) for key, revision in list(compares.items())[:room]]
-    # The last part is compared so that a journal that another server swept away as unfinished is not called committed.
-    marked = store.txn([last, *fence, *guards], [Put(f"{name}/commit", b"1")])
-    if not marked.succeeded:
-        _delete_all(store, f"{name}/")
-        return marked
-    return TxnResult(True, _carry_out(store, name, writes))
-
-
-def _write_parts(store: Store, name: str, writes: Sequence[_Write]) -> Compare:
-    """Write the journal down; a compare that holds while its last part is there."""
-    last = Compare(name, 0)
+    parts = [
+        Put(f"{name}/part/{number:06d}", value) for number, value in enumerate(_parts(writes, store.max_value_bytes))
+    ]
+    mark = Put(f"{name}/commit", b"1")
     try:
-        for number, part in enumerate(_parts(writes)):
-            key = f"{name}/part/{number:06d}"
-            last = Compare(key, store.txn([], [Put(key, msgspec.json.encode(part))]).revision)
+        # The last part goes with the mark. The one before is compared so that a journal that another server swept away
+        # as unfinished is not called committed.
+        before = [Compare(one.key, store.txn([], [one]).revision) for one in parts[:-1]]
+        marked = store.txn([*before[-1:], *fence, *expected[:room]], [parts[-1], mark])
     except TransactionTooLarge:
         _delete_all(store, f"{name}/")
         raise
-    return last
+    if not marked.succeeded:
+        _delete_all(store, f"{name}/")
+        return marked
+    revision = _carry_out(store, writes)
+    _delete_keys(store, [mark.key, *(one.key for one in parts)])
+    return TxnResult(True, revision)
 
 
-def _all_hold(store: Store, compares: dict[str, int]) -> bool:
-    folders = {key[: key.index("/", len(ROOT)) + 1] for key in compares}
-    present = {item.key: item.mod_revision for folder in folders for item in store.list(folder)[0]}
-    return all(present.get(key, 0) == revision for key, revision in compares.items())
+def _all_hold(store: Store, compares: Sequence[Compare]) -> TxnResult:
+    """Whether all of them hold, of which there may be more than a transaction takes; nothing is written."""
+    room = store.max_txn_ops
+    checks: list[TxnRequest] = [(compares[i : i + room], (), ()) for i in range(0, len(compares), room)]
+    results = txn_many(store, checks)
+    revision = max((result.revision for result in results), default=0)
+    return TxnResult(all(result.succeeded for result in results), revision)
 
 
-def _parts(writes: Sequence[_Write]) -> list[list[_Write]]:
-    parts: list[list[_Write]] = [[]]
+def _parts(writes: Sequence[_Write], max_bytes: int) -> list[bytes]:
+    """The writes as JSON lists, each small enough for a transaction of so many bytes."""
+    encoded = [msgspec.json.encode(write) for write in writes]
+    return [b"[" + b",".join(part) + b"]" for part in _cut(encoded, encoded, max_bytes, len(encoded))]
+
+
+def _cut(items: Sequence[T], encoded: Sequence[bytes], max_bytes: int, most: int) -> list[list[T]]:
+    """The items in order, in lists of at most ``most`` whose encodings have room in a transaction of ``max_bytes``."""
+    lists: list[list[T]] = []
     size = 0
-    for write in writes:
-        length = len(write.key) + len(write.value or "")
-        if size + length > _PART_BYTES and parts[-1]:
-            parts.append([])
-            size = 0
-        parts[-1].append(write)
-        size += length
-    return parts
+    for item, text in zip(items, encoded, strict=True):
+        size += len(text) + 1
+        if not lists or len(lists[-1]) >= most or size > max_bytes * 4 // 5:
+            lists.append([])
+            size = len(text) + 1
+        lists[-1].append(item)
+    return lists
 
 
-def _carry_out(store: Store, name: str, writes: Sequence[_Write]) -> int:
+def _carry_out(store: Store, writes: Sequence[_Write]) -> int:
     """Apply the pieces. A key that somebody else has changed since keeps the later change: it came after ours."""
     revision = 0
-    pending = [list(writes[i : i + store.max_txn_ops]) for i in range(0, len(writes), store.max_txn_ops)]
-    pending.reverse()
+    pending = _cut(writes, [bytes(write.value) for write in writes], store.max_value_bytes, store.max_txn_ops)
     while pending:
-        piece = pending.pop()
-        compares = [Compare(w.key, w.over) for w in piece if w.over is not None]
-        puts = [Put(w.key, w.value.encode()) for w in piece if w.value is not None]
-        try:
-            result = store.txn(compares, puts, [w.key for w in piece if w.value is None])
-        except TransactionTooLarge:
-            result = TxnResult(False, revision)
-        revision = max(revision, result.revision)
-        if not result.succeeded and len(piece) > 1:
-            pending += [piece[len(piece) // 2 :], piece[: len(piece) // 2]]
-    _delete_all(store, f"{name}/")
+        refused: list[list[_Write]] = []
+        for piece, result in zip(pending, txn_many(store, [_piece(one) for one in pending]), strict=True):
+            revision = max(revision, result.revision)
+            if not result.succeeded and len(piece) > 1:
+                refused += [piece[: len(piece) // 2], piece[len(piece) // 2 :]]
+        pending = refused
     return revision
+
+
+def _piece(writes: Sequence[_Write]) -> TxnRequest:
+    compares = [Compare(write.key, write.over) for write in writes if write.over is not None]
+    values = [(write.key, bytes(write.value)) for write in writes]
+    gone = bytes(_GONE)
+    return compares, [Put(key, value) for key, value in values if value != gone], [k for k, v in values if v == gone]
 
 
 def _delete_all(store: Store, prefix: str) -> None:
     # The commit mark goes first: parts without it are swept away, never carried out a second time.
-    keys = sorted((item.key for item in store.list(prefix)[0]), key=lambda key: not key.endswith("/commit"))
+    _delete_keys(
+        store, sorted((item.key for item in store.list(prefix)[0]), key=lambda key: not key.endswith("/commit"))
+    )
+
+
+def _delete_keys(store: Store, keys: Sequence[str]) -> None:
     for i in range(0, len(keys), store.max_txn_ops):
         store.txn([], [], keys[i : i + store.max_txn_ops])
 
@@ -318,8 +338,7 @@ def finish_journals(store: Store) -> int:
         items = store.list(f"{JOURNAL}{name}/")[0]
         if any(item.key.endswith("/commit") for item in items):
             writes = [w for item in items if "/part/" in item.key for w in _PART.decode(item.value)]
-            _carry_out(store, f"{JOURNAL}{name}", writes)
+            _carry_out(store, writes)
             finished += 1
-        else:
-            _delete_all(store, f"{JOURNAL}{name}/")
+        _delete_all(store, f"{JOURNAL}{name}/")
     return finished
