@@ -18,7 +18,7 @@ from server_builders import WEB, FakeAgent, client_of, serving
 
 from newbon_core.server import RunningServer
 
-SECONDS = 25
+SECONDS = 10
 ENDLESS = ("/v1/agent/orders", "/v1/agent/streams/{stream_id}/input", "/v1/instances/{name}/logs")
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
