@@ -76,7 +76,7 @@ def detail_of(item: Object) -> str:
     ended, message = exit_text(item), str(item.get("message") or "")
     if "memory" in message.lower():
         ended = ended.removesuffix("out of memory").removesuffix(", ")
-    parts = [ended, message]
+    parts = [message] if ended and message.startswith(ended) else [ended, message]
     if state in ("stopping", "stopped", "lost"):
         parts.append(str(item.get("reason") or ""))
     return "; ".join(dict.fromkeys(part for part in parts if part))

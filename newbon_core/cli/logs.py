@@ -7,7 +7,9 @@ import queue
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 import click
@@ -23,6 +25,8 @@ from newbon_core.cli.targets import find_target
 
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_yellow")
 _STAMP = re.compile(rb"^\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) ")
+LIVE = ("running", "stopping")
+RETRY_S = 1.0
 _LONGEST_LINE = 64 * 1024
 
 
@@ -117,13 +121,49 @@ def _log_lines(session: Session, name: str, wanted: dict[str, Any], **more: Any)
         click.echo(f"{name}: {out.paint(str(error), '')}", err=True)
 
 
+def _followed(session: Session, name: str, uid: str, wanted: dict[str, Any]) -> Iterator[bytes]:
+    """Lines with their times until the instance ends; a stream that is cut off is taken up where it broke off."""
+    from newbon_core.client import ClientError
+
+    last = b""
+    while True:
+        try:
+            for line in lines_of(session.client.logs(name, timestamps=True, follow=True, **wanted)):
+                match = _STAMP.match(line)
+                if match is None or match[0] > last:
+                    last = match[0] if match else last
+                    yield line
+            return
+        except ClientError as error:
+            if not _goes_on(session, name, uid):
+                click.echo(f"{name}: {out.paint(str(error), '')}", err=True)
+                return
+        if last:
+            wanted = {"tail": None, "since": datetime.fromisoformat(last[:19].decode() + "+00:00").timestamp()}
+
+
+def _goes_on(session: Session, name: str, uid: str) -> bool:
+    """Wait until the server answers again, and tell whether the same instance still runs then."""
+    from newbon_core.client import ClientError, ServerUnreachable
+
+    while True:
+        time.sleep(RETRY_S)
+        try:
+            item = session.client.instance(name)
+        except ServerUnreachable:
+            continue
+        except ClientError:
+            return False
+        return item["uid"] == uid and item["state"] in LIVE
+
+
 def _follow_service(session: Session, service: str, timestamps: bool, wanted: dict[str, Any]) -> None:
     lines: queue.Queue[bytes] = queue.Queue(maxsize=1000)
     seen: set[str] = set()
     pumps: list[threading.Thread] = []
 
-    def pump(name: str, prefix: bytes, options: dict[str, Any]) -> None:
-        for line in _log_lines(session, name, options, follow=True):
+    def pump(name: str, uid: str, prefix: bytes, options: dict[str, Any]) -> None:
+        for line in _followed(session, name, uid, options):
             lines.put(prefix + (line if timestamps else without_stamp(line)))
 
     feed = Feed(instances=session.client.watch("/v1/instances", params={"service": service}))
@@ -133,13 +173,15 @@ def _follow_service(session: Session, service: str, timestamps: bool, wanted: di
             for _, event in feed.drain(0.1):
                 complete = complete or event.event == "synced"
                 item = event.object
-                live = item.get("container_id") and item.get("state") in ("running", "stopping")
+                live = item.get("container_id") and item.get("state") in LIVE
                 if event.event == "put" and live and item["uid"] not in seen:
                     seen.add(item["uid"])
                     # An instance that joins later is shown from its first line, not from its last N.
                     options = {"tail": None, "since": None} if complete else wanted
                     prefix = _prefix(item["name"], len(service) + 3, len(seen) - 1)
-                    pumps.append(threading.Thread(target=pump, args=(item["name"], prefix, options), daemon=True))
+                    pumps.append(
+                        threading.Thread(target=pump, args=(item["name"], item["uid"], prefix, options), daemon=True)
+                    )
                     pumps[-1].start()
             _write_all(lines)
     except Ended:

@@ -23,7 +23,7 @@ class NodePatch:
     cordoned: bool | None = None
 
 
-class TaintSchema(Strict):
+class NodeTaintSchema(Strict):
     """Keeps away every service that does not tolerate it."""
 
     key = Word(
@@ -60,7 +60,10 @@ class NodeSchema(Strict):
         metadata=meta("The operator's labels, over those its agent tells of.", example={"disk": "ssd", "zone": "a"}),
     )
     taints = Items(
-        Part(TaintSchema), "a list of taints", most=100, metadata=meta("Keep away services that do not tolerate them.")
+        Part(NodeTaintSchema),
+        "a list of taints",
+        most=100,
+        metadata=meta("Keep away services that do not tolerate them."),
     )
     cordoned = Flag(metadata=meta("It takes no new instances.", example=True))
 

@@ -255,6 +255,13 @@ class FakeClient:
         return [call[1:] for call in self.calls if call[0] == name]
 
 
+def run_session(client: FakeClient) -> Session:
+    """A session that speaks to a client double."""
+    session = Session(token="t", server="http://newbon.example:7800", now=lambda: NOW)
+    session.make_client = lambda *_: client
+    return session
+
+
 def run(client: FakeClient | None, *arguments: str, stdin: str | bytes | None = None, **settings: Any) -> Result:
     """Run a command against a client double."""
     session = Session(token="t", server="http://newbon.example:7800", now=lambda: NOW, **settings)

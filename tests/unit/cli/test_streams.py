@@ -9,16 +9,19 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_fakes import SYNCED, FakeClient, FakeExec, instance, put, run
+from cli_fakes import SYNCED, FakeClient, FakeExec, instance, put, run, run_session
 from hypothesis import given
 from hypothesis import strategies as st
 
 from newbon_core.cli.execute import exit_code_of
-from newbon_core.cli.logs import lines_of, merge_by_time, without_stamp
+from newbon_core.cli.logs import _followed, lines_of, merge_by_time, without_stamp
+from newbon_core.client import ServerUnreachable
 
 HERE = Path(__file__).parent
 
@@ -60,6 +63,35 @@ def test_following_a_service_takes_in_instances_that_come_later(client: FakeClie
     run(client, "logs", "-f", "web", "--tail", "1")
     options = {name: asked["tail"] for name, asked in client.called("logs")}
     assert options == {"web-1": 1, "web-2": None}
+
+
+def cut_off(*pieces: bytes) -> Iterator[bytes]:
+    """A log that the server's death ends."""
+    yield from pieces
+    raise ServerUnreachable("the stream was cut off")
+
+
+def test_a_followed_log_goes_on_where_the_server_was_restarted(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("newbon_core.cli.logs.RETRY_S", 0.0)
+    client.objects["instances"] = [instance("web-1")]
+    streams = [cut_off(stamp(1, "a"), stamp(2, "b")), iter([stamp(2, "b"), stamp(3, "c")])]
+    monkeypatch.setattr(client, "logs", lambda name, **wanted: (asked.append(wanted), streams.pop(0))[1])
+    asked: list[dict[str, Any]] = []
+    lines = list(_followed(run_session(client), "web-1", "uid-web-1", {"tail": 5, "since": None}))
+    assert lines == [stamp(1, "a"), stamp(2, "b"), stamp(3, "c")], "none lost, none twice"
+    assert asked[1]["tail"] is None
+    assert asked[1]["since"] == datetime(2026, 1, 1, 0, 0, 2, tzinfo=UTC).timestamp()
+
+
+def test_a_followed_log_ends_where_another_instance_has_the_name(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("newbon_core.cli.logs.RETRY_S", 0.0)
+    client.objects["instances"] = [instance("web-1", uid="another")]
+    monkeypatch.setattr(client, "logs", lambda name, **wanted: cut_off(stamp(1, "a")))
+    assert list(_followed(run_session(client), "web-1", "uid-web-1", {})) == [stamp(1, "a")]
 
 
 @given(st.lists(st.binary(max_size=12).map(lambda piece: piece.replace(b"\r", b""))))
