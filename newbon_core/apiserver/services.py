@@ -23,12 +23,12 @@ from newbon_core.apiserver.views import service_view
 from newbon_core.client.views import ExplainView, ServiceView
 from newbon_core.model import Event, Service
 from newbon_core.schema import ServiceSchema, parse_documents
+from newbon_core.schema.grammar import MAX_REPLICAS
 from newbon_core.schema.problems import nearest
 from newbon_core.state import Changes, Stored
 from newbon_core.state.apply import revision_of
 
 blueprint = Blueprint("services", "What shall run.")
-MAX_REPLICAS = 1_000_000
 
 
 class ReplicasSchema(Schema):

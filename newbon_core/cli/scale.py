@@ -10,16 +10,18 @@ from newbon_core.cli.get import find
 from newbon_core.cli.options import timeout_option
 from newbon_core.cli.session import Session, pass_session
 
-MAX_REPLICAS = 1_000_000
-
 
 def parse_scale(words: tuple[str, ...]) -> dict[str, int]:
     """``("web=5", "api=2")`` as a mapping. Raises click.UsageError."""
+    from newbon_core.schema.grammar import MAX_REPLICAS
+
     wanted: dict[str, int] = {}
     for word in words:
         name, sign, number = word.partition("=")
         if not (sign and name and number.isascii() and number.isdigit() and int(number) <= MAX_REPLICAS):
-            raise click.UsageError(f"{word!r}: expected SERVICE=REPLICAS with 0 or more replicas, such as web=5")
+            raise click.UsageError(
+                f"{word!r}: expected SERVICE=REPLICAS with 0 to {MAX_REPLICAS} replicas, such as web=5"
+            )
         if name in wanted:
             raise click.UsageError(f"{name!r} is there twice")
         wanted[name] = int(number)
