@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import docker
@@ -31,12 +32,41 @@ def newbon_start(cluster: RealCluster, replicas: int) -> float:
     """Seconds from apply until the API shows all replicas running; the service is deleted afterwards."""
     begin = time.monotonic()
     cluster.client.apply([service_document("bench", replicas, cluster.image, ports=PORTS)])
-    cluster.wait_running("bench", replicas, 120)
+    watch_running(cluster, "bench", replicas, 120)
     taken = time.monotonic() - begin
     cluster.client.delete("service", "bench")
     wait_until(lambda: not cluster.client.instances("bench"), 120, "the service is gone", every_s=0.2)
     remove_containers(cluster.bed)
     return taken
+
+
+def watch_running(
+    cluster: RealCluster, service: str, count: int, within_s: float, *, nodes: Sequence[str] | None = None
+) -> None:
+    """Until the API has told that exactly so many instances run (on ``nodes`` alone, if given). Raises TimeoutError.
+
+    It watches: asking again and again would load the machine that is measured.
+    """
+    watch = cluster.client.watch("/v1/instances", params={"service": service})
+    timer = threading.Timer(within_s, watch.close)
+    timer.start()
+    running: dict[str, str | None] = {}
+    try:
+        for event in watch:
+            if event.event == "reset":
+                running.clear()
+            elif event.event == "put" and event.object["state"] == "running":
+                running[event.object["name"]] = event.object["node"]
+            elif event.event != "synced":
+                running.pop(event.object["name"], None)
+            # Only an event with a revision ends a state that is complete.
+            fine = event.revision and len(running) == count
+            if fine and (nodes is None or all(node in nodes for node in running.values())):
+                return
+    finally:
+        timer.cancel()
+        watch.close()
+    raise TimeoutError(f"{count} instances of {service} run: not within {within_s:g} s\n{cluster.logs()}")
 
 
 def remove_containers(bed: Testbed) -> None:
@@ -77,6 +107,7 @@ class Swarm:
         self.bed = bed
         self.manager = bed.hosts[0]
         self._heartbeat = heartbeat
+        self._api = docker.APIClient(base_url=self.manager.engine_url, timeout=120)
 
     def __enter__(self) -> Swarm:
         first = self.manager
@@ -93,6 +124,7 @@ class Swarm:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._api.close()
         for host in reversed(self.bed.hosts):
             if host.powered:
                 host.docker("swarm", "leave", "--force", check=False)
@@ -105,9 +137,8 @@ class Swarm:
 
     def running(self, name: str) -> int:
         """How many tasks the manager sees running."""
-        listing = self.manager.docker("service", "ps", name, "--filter", "desired-state=running", "--format",
-                                      "{{.CurrentState}}")  # fmt: skip
-        return sum(line.startswith("Running") for line in listing.stdout.splitlines())
+        tasks = self._api.tasks(filters={"service": name, "desired-state": "running"})
+        return sum(task["Status"]["State"] == "running" for task in tasks)
 
     def start(self, image: str, replicas: int) -> float:
         """Seconds from create until all tasks run; the service is removed afterwards."""

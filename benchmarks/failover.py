@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from _engines import PORTS, Swarm, conditions, median_of
+from _engines import PORTS, Swarm, conditions, median_of, watch_running
 from _report import report
 
 from newbon_core.testing.cluster import RealCluster, service_document
@@ -23,12 +23,12 @@ def newbon_failover(heartbeat_s: float, lost_after_s: float) -> float:
     """Seconds from the cut until thirty instances run on the two hosts that are left."""
     with RealCluster(hosts=3, heartbeat_s=heartbeat_s, lost_after_s=lost_after_s) as cluster:
         cluster.client.apply([service_document("bench", REPLICAS, cluster.image, ports=PORTS)])
-        cluster.wait_running("bench", REPLICAS, 120)
+        watch_running(cluster, "bench", REPLICAS, 120)
         victim = cluster.bed.hosts[2]
         begin = time.monotonic()
         victim.cut()
         cluster.power_off(victim)
-        cluster.wait_running("bench", REPLICAS, 120, nodes=["n1", "n2"])
+        watch_running(cluster, "bench", REPLICAS, 120, nodes=["n1", "n2"])
         return time.monotonic() - begin
 
 

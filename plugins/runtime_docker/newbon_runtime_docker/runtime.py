@@ -42,6 +42,7 @@ class DockerRuntime:
         self._timeout_s = float(timeout) if isinstance(timeout, int | float) else 60.0
         self._client: docker.APIClient | None = None
         self._known: dict[str, Container] = {}
+        self._started: set[str] = set()
         self._streams: set[Any] = set()
         self._lock = threading.Lock()
 
@@ -102,8 +103,10 @@ class DockerRuntime:
             return container
         try:
             with engine_call(f"start of {order.instance}", self.url):
+                self._started.add(container.id)
                 self._api().start(container.id)
         except RuntimeFailure:
+            self._started.discard(container.id)
             self._discard(container.id)
             raise
         started = self.inspect(container.id)
@@ -130,7 +133,7 @@ class DockerRuntime:
         """The new container's id; None where the name is taken."""
         with engine_call(f"creation of {order.instance}", self.url):
             try:
-                made: Mapping[str, str] = self._api().create_container_from_config(body, name=name)  # type: ignore[no-untyped-call,unused-ignore]  SDK
+                made: Mapping[str, str] = self._api().create_container_from_config(body, name=name)  # type: ignore[no-untyped-call,unused-ignore]  # SDK
             except NotFound as error:
                 if "no such image" not in str(error.explanation).lower():
                     raise
@@ -178,7 +181,7 @@ class DockerRuntime:
         """Asks the engine only, never a registry."""
         with engine_call(f"image {image}", self.url):
             try:
-                found: Mapping[str, str] = self._api().inspect_image(image)  # type: ignore[no-untyped-call,unused-ignore]  SDK
+                found: Mapping[str, str] = self._api().inspect_image(image)  # type: ignore[no-untyped-call,unused-ignore]  # SDK
             except NotFound:
                 return None
         return found["Id"]
@@ -237,12 +240,15 @@ class DockerRuntime:
             stream = self._api().events(decode=True, filters={"type": ["container"], "label": [UID], "event": _EVENTS})
         with self._lock:
             self._streams.add(stream)
+        self._started.clear()
         try:
             yield RuntimeEvent(None, CONNECTED)
             for event in stream:
-                container_id = str(event["Actor"]["ID"])
+                container_id, kind = str(event["Actor"]["ID"]), str(event["Action"])
+                if self._is_own_start(container_id, kind):
+                    continue
                 self._known.pop(container_id, None)
-                yield RuntimeEvent(container_id, str(event["Action"]))
+                yield RuntimeEvent(container_id, kind)
         except Exception as error:  # noqa: BLE001  urllib3 and requests fail in many ways when the engine dies: all mean the end
             _log.debug("event stream of %s ended: %s", self.url, error)
         finally:
@@ -250,6 +256,12 @@ class DockerRuntime:
             with self._lock:
                 self._streams.discard(stream)
             stream.close()
+
+    def _is_own_start(self, container_id: str, kind: str) -> bool:
+        """True for the event of a start of ours that has not failed: that one ends with a look of its own."""
+        own = container_id in self._started
+        self._started.discard(container_id)
+        return own and kind == "start"
 
     def close(self) -> None:
         """End the event streams and drop the connections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -72,6 +73,22 @@ class TestDockerRuntime(RuntimeConformance):
             starter.again(broken)
         assert not caught.value.retry
         assert starter.mine() == []
+
+    def test_a_start_of_its_own_is_no_news_and_one_by_another_is(self, starter: Starter) -> None:
+        told: list[tuple[str | None, str]] = []
+
+        def listen() -> None:
+            for event in starter.runtime.events():
+                told.append((event.container_id, event.kind))
+
+        threading.Thread(target=listen, daemon=True).start()
+        wait_for(lambda: bool(told), "the stream of events begins")
+        container = starter.start()
+        starter.runtime.stop(container.id, 0)
+        wait_for(lambda: (container.id, "die") in told, "its death is told")
+        assert (container.id, "start") not in told
+        docker.APIClient(base_url=URL).start(container.id)
+        wait_for(lambda: (container.id, "start") in told, "the start by another is told")
 
     def test_a_container_without_our_labels_does_not_exist_for_us(self, runtime: DockerRuntime, image: str) -> None:
         api = docker.APIClient(base_url=URL)
