@@ -48,8 +48,8 @@ def judge(service: Mapping[str, Any], instances: Sequence[Mapping[str, Any]], ap
     outdated = [item for item in instances if item["revision"] != revision and item["state"] not in FINISHED]
     running = [item for item in current if item["state"] == "running"]
     completed = [item for item in current if runs_once and item["state"] == "stopped" and item.get("exit_code") == 0]
-    ended = [item for item in current if item["state"] == "failed" and (item.get("finished_at") or 0) >= applied_at]
-    ended.sort(key=lambda item: item.get("finished_at") or 0, reverse=True)
+    ended = [item for item in current if item["state"] == "failed" and _ended_at(item) >= applied_at]
+    ended.sort(key=_ended_at, reverse=True)
     ready = min(replicas, len(running) + len(completed))
     surplus = max(0, len(running) - replicas)
     live = [item for item in current if item["state"] not in FINISHED and item["state"] != "running"]
@@ -70,6 +70,11 @@ def judge(service: Mapping[str, Any], instances: Sequence[Mapping[str, Any]], ap
         reason=reason if outcome == "failed" else "",
         culprits=tuple(item["name"] for item in ended),
     )
+
+
+def _ended_at(item: Mapping[str, Any]) -> float:
+    """When it ended; of an instance that never started, when it was placed."""
+    return float(item.get("finished_at") or item.get("placed_at") or item.get("created_at") or 0.0)
 
 
 def restart_policy(service: Mapping[str, Any]) -> str:

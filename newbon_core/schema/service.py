@@ -49,7 +49,7 @@ class ServiceSchema(Strict):
         "the service's name",
         required=True,
         metadata=meta(
-            "A DNS label of at most 56 characters; instances are called web-0, web-1 and so on.", example="web"
+            "A DNS label of at most 56 characters; instances are called web-1, web-2 and so on.", example="web"
         ),
     )
     labels = Pairs(

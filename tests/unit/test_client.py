@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from newbon_core.client import AgentClient, ApiProblem, Client, ServerUnreachable, join
 from newbon_core.client.sse import ServerEvent, read_events
+from newbon_core.client.transport import Transport
 from newbon_core.model.wire import OrdersUpdate, StreamEnd, StreamRequest
 
 TOKEN = "abc123.verysecretsecret"
@@ -313,6 +315,23 @@ def test_closing_a_watch_ends_its_iteration(server: Scripted, client: Client) ->
     thread.join(5.0)
     release.set()
     assert not thread.is_alive()
+
+
+def test_a_log_may_be_silent_for_longer_than_a_stream_of_events(
+    server: Scripted, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Transport.open.__kwdefaults__, "silence_s", 0.1)
+
+    def pauses(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/octet-stream")
+        handler.end_headers()
+        time.sleep(0.3)
+        handler.wfile.write(b"late")
+        handler.close_connection = True
+
+    server.script = [pauses]
+    assert list(client.logs("web-1", follow=True)) == [b"late"]
 
 
 def test_logs_that_end_with_an_error_raise_it_after_the_output(server: Scripted, client: Client) -> None:

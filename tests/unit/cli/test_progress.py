@@ -59,6 +59,17 @@ def test_a_service_that_keeps_failing_has_failed_though_it_is_started_again() ->
     assert found.culprits == ("web-1",)
 
 
+def test_what_never_started_tells_why_too() -> None:
+    never = {"started_at": None, "finished_at": None, "container_id": None, "placed_at": NOW + 1}
+    items = [
+        instance("web-1", state="failed", message="the image has no program '/x'", **never),
+        instance("web-2", state="pending", failures=3),
+    ]
+    found = judge(service(replicas=1), items, NOW)
+    assert found.reason == "its instances failed 3 times in a row: the image has no program '/x'"
+    assert found.culprits == ("web-1",)
+
+
 def test_two_failures_are_not_yet_a_verdict() -> None:
     assert judge(service(replicas=1), [instance("web-2", state="pending", failures=2)]).outcome == "waiting"
 
