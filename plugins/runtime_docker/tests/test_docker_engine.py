@@ -75,11 +75,11 @@ class TestDockerRuntime(RuntimeConformance):
         assert starter.mine() == []
 
     def test_a_start_of_its_own_is_no_news_and_one_by_another_is(self, starter: Starter) -> None:
-        told: list[tuple[str | None, str]] = []
+        told: set[tuple[str | None, str]] = set()
 
         def listen() -> None:
             for event in starter.runtime.events():
-                told.append((event.container_id, event.kind))
+                told.add((event.container_id, event.kind))
 
         threading.Thread(target=listen, daemon=True).start()
         wait_for(lambda: bool(told), "the stream of events begins")
