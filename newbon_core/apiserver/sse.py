@@ -18,6 +18,8 @@ from newbon_core.state.codec import ObjectType
 
 HEARTBEAT_S = 10.0
 HEARTBEAT = b": heartbeat\n\n"
+PIECE_BYTES = 64 * 1024
+"""Events go out in pieces of about so many bytes: each piece costs the server a system call."""
 CONTENT_TYPE = "text/event-stream"
 Item = Mapping[str, Any]
 
@@ -52,6 +54,20 @@ def event(kind: str, body: object, revision: int | None = None) -> bytes:
     if kind == "reset":
         number = b"id\n"
     return b"%sevent: %s\ndata: %s\n\n" % (number, kind.encode(), encode(body))
+
+
+def in_pieces(events: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in fewer and larger pieces."""
+    held: list[bytes] = []
+    size = 0
+    for one in events:
+        held.append(one)
+        size += len(one)
+        if size >= PIECE_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
 
 
 def watch_response(context: Context, source: Source, match: Callable[[Item], bool], since: int | None) -> Response:
@@ -106,9 +122,9 @@ class Watcher:
             revision = self._cache.revision
             if resumed:
                 self._knows = False
-                yield from self._changed(self._keys(missed), revision)
+                yield from in_pieces(self._changed(self._keys(missed), revision))
             else:
-                yield from self._everything()
+                yield from in_pieces(self._everything())
             yield event("synced", {}, revision)
             yield from self._follow(subscription)
         except Overflow as error:
@@ -136,7 +152,7 @@ class Watcher:
                 wait = 0.0
                 revision = more.revision
                 keys |= self._keys((change.kind, change.name) for change in more.changes)
-            yield from self._changed(keys, revision)
+            yield from in_pieces(self._changed(keys, revision))
 
     def _keys(self, objects: Iterable[tuple[ObjectType, str]]) -> dict[Any, None]:
         return {key: None for kind, name in objects for key in self._source.touched(kind, name)}

@@ -208,13 +208,16 @@ class Events:
 
     def __init__(self, response: TestResponse) -> None:
         self._response = response
-        self._pieces: Iterator[bytes] = iter(response.response)  # type: ignore[arg-type]  # always bytes here
+        # A piece may hold several events.
+        self._events: Iterator[str] = (
+            event
+            for piece in response.response
+            for event in piece.decode().split("\n\n")  # type: ignore[union-attr]  # always bytes here
+        )
 
     def next(self) -> tuple[str, Any, str]:
-        for piece in self._pieces:
-            fields = dict(
-                line.split(": ", 1) for line in piece.decode().splitlines() if line.partition(":")[0] and ": " in line
-            )
+        for event in self._events:
+            fields = dict(line.split(": ", 1) for line in event.splitlines() if line.partition(":")[0] and ": " in line)
             if fields:
                 return fields["event"], json.loads(fields["data"]), fields.get("id", "")
         raise StopIteration
