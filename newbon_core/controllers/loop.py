@@ -30,7 +30,8 @@ class ControlLoop:
     """See ``step``. One thread calls it; the cache and the fleet may be fed from others.
 
     ``fence`` gives what every transaction is compared with besides (leadership). ``new_uid`` makes uids of instances,
-    ``new_id`` the unique ends of names of event batches.
+    ``new_id`` the unique ends of names of event batches. ``held`` says why instances of a service must not be placed,
+    "" where they may; it is asked once per revision.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ControlLoop:
         *,
         fence: Callable[[], Sequence[Compare]] = tuple,
         new_id: NewId = random_id,
+        held: Callable[[Service], str] = lambda service: "",  # noqa: ARG005
     ) -> None:
         self._store = store
         self._cache = cache
@@ -51,6 +53,7 @@ class ControlLoop:
         self._settings = settings
         self._fence = fence
         self._new_id = new_id
+        self._held = held
         self._placing = Placing(cache, scheduler, new_uid)
         self._index = Index(cache, scheduler.table, settings.zone_label)
         self._timers: list[tuple[float, str, str]] = []
@@ -241,7 +244,8 @@ class ControlLoop:
                 waiting = []
             if waiting or plan.fresh:
                 roster.tried, roster.tried_at = self._scheduler.table.improvements, now
-                wish = self._placing.wish(stored, waiting, plan.fresh, roster, now, explain)
+                held = self._held_by(stored.value, roster)
+                wish = self._placing.wish(stored, waiting, plan.fresh, roster, now, explain, held)
                 if explain:
                     roster.explained_at = now
             elif roster.stale:
@@ -250,6 +254,11 @@ class ControlLoop:
             self._index.forget_service(name)
         self._wake_service(roster, min(wakes, default=None))
         return units, wish
+
+    def _held_by(self, service: Service, roster: Roster) -> str:
+        if roster.held[0] != service.revision:
+            roster.held = (service.revision, self._held(service))
+        return roster.held[1]
 
     def _wake_service(self, roster: Roster, at: float | None) -> None:
         if at is not None and (roster.wake_at is None or at < roster.wake_at):

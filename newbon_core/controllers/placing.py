@@ -83,13 +83,17 @@ class _Candidate:
 
 @dataclass(slots=True)
 class Wish:
-    """What a service wants placed and created. ``explain``: why those wait that find no node is written anew."""
+    """What a service wants placed and created.
+
+    ``explain``: why those wait that find no node is written anew. ``held``: why none may be placed, if so.
+    """
 
     service: Stored[Service]
     roster: Roster
     due: list[_Candidate]
     created: list[_Candidate]
     explain: bool
+    held: str = ""
 
 
 class Placing:
@@ -126,16 +130,17 @@ class Placing:
         roster: Roster,
         now: float,
         explain: bool,
+        held: str = "",
     ) -> Wish:
-        """``fresh`` gets names; those that are due and ``waiting`` are to be placed as one group."""
+        """``fresh`` gets names; those that are due and ``waiting`` are to be placed as one group, unless ``held``."""
         created = self._create(service.value, roster, fresh, now)
         due = [_Candidate(stored.value, stored) for stored in waiting]
         due += [one for one in created if one.instance.not_before <= now]
-        return Wish(service, roster, due, created, explain)
+        return Wish(service, roster, due, created, explain, held)
 
     def place(self, wishes: Sequence[Wish], now: float) -> list[Unit]:
         """Place all wishes, in order; their rosters' ``stale`` is set."""
-        asked = [wish for wish in wishes if wish.due]
+        asked = [wish for wish in wishes if wish.due and not wish.held]
         groups = iter(
             self._scheduler.place_many(
                 [
@@ -146,7 +151,7 @@ class Placing:
         )
         units: list[Unit] = []
         for wish in wishes:
-            units += self._units(wish, next(groups) if wish.due else None, now)
+            units += self._units(wish, next(groups) if wish.due and not wish.held else None, now)
         return units
 
     def _units(self, wish: Wish, group: GroupPlacement | None, now: float) -> list[Unit]:
@@ -154,11 +159,10 @@ class Placing:
         units: list[Unit] = []
         placed: list[Instance] = []
         stale = False
-        summary = group.summary() if group is not None and group.nodes[-1] is None else ""
+        summary = group.summary() if group is not None and group.nodes[-1] is None else wish.held
         for position, one in enumerate(wish.due):
-            assert group is not None
-            node = group.nodes[position]
-            if node is not None:
+            node = group.nodes[position] if group is not None else None
+            if group is not None and node is not None:
                 chosen = group.placement(position)
                 instance = replace(one.instance, node=node, placed_at=now, placement=chosen, waiting=None)
                 placed.append(instance)

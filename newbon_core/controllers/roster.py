@@ -22,6 +22,7 @@ class Roster:
     ``hint`` is a number below which none is free. ``life`` is when the service was created whose instances these are.
     ``tried`` and ``tried_at``: the table's improvements, and the time, when those that wait were placed last.
     ``explained_at``: when it was last written why they wait, ``stale`` where that has changed since.
+    ``held``: why instances of a revision must not be placed, "" where nothing is in the way.
     """
 
     service: str
@@ -41,6 +42,7 @@ class Roster:
     explained_at: float = float("-inf")
     stale: bool = False
     wake_at: float | None = None
+    held: tuple[int, str] = (0, "")
 
     @property
     def groups(self) -> tuple[Names, ...]:

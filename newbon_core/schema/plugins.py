@@ -56,6 +56,27 @@ The value of ``ports.host_port`` is a tuple over all ports (None: not published)
 """
 
 
+_FILTERS = "newbon-filter-"
+"""What the name of a distribution begins with whose fields must be kept; a score's are wishes."""
+
+
+def unenforced(service: Service, host: Installed) -> str:
+    """Why instances of a stored service must not be placed: nothing would keep what it asks for. "" where all is well.
+
+    A document is refused for this when it is applied, but the plugin may have gone since.
+    """
+    known = host.service_fields
+    missing: dict[str, list[str]] = {}
+    for path, (distribution, wanted) in ENFORCED.items():
+        if path not in known and distribution.startswith(_FILTERS) and wanted(service) is not None:
+            missing.setdefault(distribution, []).append(path)
+    return "; ".join(
+        f"{', '.join(paths)} {'is' if len(paths) == 1 else 'are'} not enforced by any enabled plugin: "
+        f"pip install {distribution}"
+        for distribution, paths in missing.items()
+    )
+
+
 def findings(service: Service, host: Installed) -> Iterator[Finding]:
     """Everything that the installed plugins do not accept."""
     yield from _runtime(service, host)

@@ -30,6 +30,7 @@ from newbon_core.controllers.settings import ControlSettings
 from newbon_core.hooks.host import PluginHost
 from newbon_core.model import Token
 from newbon_core.scheduler.scheduler import Scheduler
+from newbon_core.schema.plugins import unenforced
 from newbon_core.server.threads import CacheFeeder, LoopThread
 from newbon_core.server.tokens import ensure_admin_token
 from newbon_core.state import Cache, Changes, commit_atomic, commit_units
@@ -73,7 +74,15 @@ class RunningServer:
         self.streams = Streams(self.feed.send, self.feed.connected)
         self.feeder = CacheFeeder(store, self.cache)
         self.loop = LoopThread(
-            ControlLoop(store, self.cache, self.scheduler, self.fleet, ControlSettings.of(site.nodes), _new_uid),
+            ControlLoop(
+                store,
+                self.cache,
+                self.scheduler,
+                self.fleet,
+                ControlSettings.of(site.nodes),
+                _new_uid,
+                held=lambda service: unenforced(service, host),
+            ),
             self.cache,
             self.fleet,
             store,

@@ -27,6 +27,7 @@ from newbon_core.model import (
 )
 from newbon_core.model.wire import Report
 from newbon_core.scheduler import Scheduler
+from newbon_core.schema.plugins import unenforced
 from newbon_core.state.cache import WATCH_PREFIX, Cache
 from newbon_core.state.changes import Changes, commit_units
 from newbon_core.state.fleet import Fleet
@@ -41,7 +42,14 @@ CPU = Resources(cpu_millis=1000)
 class Control:
     """A loop, its store and a clock. ``turn`` lets it see everything and step until it has nothing more to do."""
 
-    def __init__(self, nodes: int = 3, store: FaultyStore | None = None, now: float = 0.0, **settings: float) -> None:
+    def __init__(
+        self,
+        nodes: int = 3,
+        store: FaultyStore | None = None,
+        now: float = 0.0,
+        held: Callable[[Service], str] = lambda service: "",
+        **settings: float,
+    ) -> None:
         self.now = now
         self.store = store or FaultyStore(MemoryStore())
         self.settings = ControlSettings(**settings)  # type: ignore[arg-type]
@@ -55,7 +63,13 @@ class Control:
         uids = itertools.count()
         life = self.store.list("/")[1]
         self.loop = ControlLoop(
-            self.store, self.cache, self.scheduler, self.fleet, self.settings, lambda: f"u{life}.{next(uids)}"
+            self.store,
+            self.cache,
+            self.scheduler,
+            self.fleet,
+            self.settings,
+            lambda: f"u{life}.{next(uids)}",
+            held=held,
         )
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
         for name in self.names:
@@ -158,6 +172,28 @@ class TestCreating:
         control.write(make_service(replicas=2, updated_at=2.0))
         control.turn()
         assert control.names_of() == ["web-1", "web-2", "web-3", "web-4"]
+
+    def test_what_uses_fields_that_no_plugin_enforces_waits_and_is_asked_about_once_per_revision(self) -> None:
+        asked: list[int] = []
+
+        def held(service: Service) -> str:
+            asked.append(service.revision)
+            return unenforced(service, HOST)
+
+        control = Control(held=held)
+        control.write(make_service(replicas=3, schedule=Schedule(constraints=("disk==ssd",))))
+        control.turn()
+        control.heartbeat()
+        control.scheduler.table.improvements += 1
+        control.now = 1.0
+        control.turn()
+        why = "schedule.constraints is not enforced by any enabled plugin: pip install newbon-filter-constraints"
+        assert [(one.value.node, one.value.waiting) for one in control.cache.instances.values()] == [(None, why)] * 3
+        assert asked == [1]
+        control.write(make_service(replicas=3, revision=2, updated_at=1.0))
+        control.turn()
+        assert all(one.value.node for one in control.cache.instances.values())
+        assert asked == [1, 2]
 
     def test_what_has_no_room_waits_with_the_reason_and_is_placed_when_there_is_some(self) -> None:
         control = Control(nodes=1)
