@@ -6,6 +6,7 @@ The agent is the real client of the order stream without a runtime behind it. SQ
 from __future__ import annotations
 
 import argparse
+import contextlib
 import queue
 import statistics
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from _report import report
 
-from newbon_core.client import AgentClient, join
+from newbon_core.client import AgentClient, ServerUnreachable, join
 from newbon_core.model import NodeStatus
 from newbon_core.model.wire import OrdersUpdate, Report
 from newbon_core.testing.cluster import ServerProcess, service_document
@@ -44,11 +45,13 @@ def reactions(folder: Path, store: Mapping[str, object], samples: int) -> list[f
 
 
 def _listen(orders: object, arrivals: queue.Queue[tuple[str, float]]) -> None:
-    for update in orders:  # type: ignore[attr-defined]  # an OrdersStream
-        now = time.monotonic()
-        if isinstance(update, OrdersUpdate):
-            for order in update.orders:
-                arrivals.put((order.service, now))
+    # The end of the server ends the stream.
+    with contextlib.suppress(ServerUnreachable):
+        for update in orders:  # type: ignore[attr-defined]  # an OrdersStream
+            now = time.monotonic()
+            if isinstance(update, OrdersUpdate):
+                for order in update.orders:
+                    arrivals.put((order.service, now))
 
 
 def _one(client: object, arrivals: queue.Queue[tuple[str, float]], number: int) -> float:
@@ -77,7 +80,7 @@ def main() -> None:
         measured = {kind: reactions(folder / kind, store, arguments.samples) for kind, store in stores.items()}
     rows, metrics = [], {}
     for kind, values in measured.items():
-        cuts = statistics.quantiles(values, n=100)
+        cuts = statistics.quantiles(values, n=100, method="inclusive")
         rows.append((kind, f"{cuts[49]:.1f}", f"{cuts[98]:.1f}", f"{max(values):.1f}"))
         metrics |= {f"reaction_{kind}_median_ms": cuts[49], f"reaction_{kind}_p99_ms": cuts[98]}
     report(
