@@ -47,6 +47,9 @@ prepare_python() {
   local stamp wanted
   stamp=$VENV/.newbon-$(echo "$*" | sha256sum | cut -c1-8)
   wanted=$(cat "$ROOT"/pyproject.toml "$ROOT"/plugins/*/pyproject.toml | sha256sum)
+  # Whatever else was asked for, the core and all plugins are in every environment that was prepared.
+  [ $# -gt 0 ] || stamp=$(grep -lsF "$wanted" "$VENV"/.newbon-* | head -n 1) || true
+  stamp=${stamp:-$VENV/.newbon-core}
   [ -x "$VENV/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
   say "installing Python packages into .venv"
   [ -x "$VENV/bin/python" ] || "$python" -m venv "$VENV"
