@@ -225,6 +225,8 @@ class ControlLoop:
         stored = self._cache.services.get(name)
         service = stored.value if stored is not None else None
         roster = self._index.roster(name)
+        if service is not None and self._is_settled(service, roster):
+            return [], None
         plan = plan_replicas(service, roster, self._cache, now)
         if service is not None and not plan.foreign:
             roster.life = service.created_at
@@ -254,6 +256,15 @@ class ControlLoop:
             self._index.forget_service(name)
         self._wake_service(roster, min(wakes, default=None))
         return units, wish
+
+    def _is_settled(self, service: Service, roster: Roster) -> bool:
+        """Nothing to do, as for most services at most times: found out without planning anything."""
+        return (
+            roster.life == service.created_at
+            and roster.settled(service.revision, service.replicas)
+            and not roster.stale
+            and len(roster.past) <= self._settings.keep_revisions
+        )
 
     def _held_by(self, service: Service, roster: Roster) -> str:
         if roster.held[0] != service.revision:

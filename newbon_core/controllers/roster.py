@@ -62,6 +62,12 @@ class Roster:
         """True when nothing is left of the service."""
         return not self.past and not any(self.groups)
 
+    def settled(self, revision: int, replicas: int) -> bool:
+        """True when there are exactly so many instances, all of this revision and all on a node, and no others."""
+        if self.waiting or self.leaving or self.lost or self.exited or self.finished:
+            return False
+        return self.active.get(revision, 0) == replicas == len(self.starting) + len(self.running)
+
     def put(self, instance: Instance, status: InstanceStatus | None) -> None:
         """Take an instance as it is now; ``status`` must be of the same uid."""
         self.drop(instance.name)

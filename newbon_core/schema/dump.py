@@ -30,6 +30,7 @@ from newbon_core.schema.units import format_cpu, format_duration, format_memory
 Plain = dict[str, Any]
 
 _CONTAINER = ContainerSpec(image="")
+_RESOURCES = Resources()
 _SCHEDULE = Schedule()
 _RESTART = Restart()
 _UPDATE = Update()
@@ -52,21 +53,19 @@ def dump_service(service: Service) -> Plain:
         document["replicas"] = service.replicas
     return document | _without(
         {
-            "resources": dump_resources(container.resources),
+            "resources": dump_resources(container.resources) if container.resources != _RESOURCES else None,
             "ports": [_port(port) for port in container.ports],
             "mounts": [_mount(mount) for mount in container.mounts],
             "user": container.user,
             "working_dir": container.working_dir,
             "read_only": container.read_only,
-            "capabilities": _without(
-                {"add": list(container.capabilities_add), "drop": list(container.capabilities_drop)}
-            ),
+            "capabilities": _capabilities(container),
             "stop": _stop(container),
             "runtime": container.runtime if container.runtime != _CONTAINER.runtime else None,
             "runtime_options": _copied(container.runtime_options),
-            "schedule": _schedule(service.schedule),
-            "restart": _restart(service.restart),
-            "update": _update(service.update),
+            "schedule": _schedule(service.schedule) if service.schedule != _SCHEDULE else None,
+            "restart": _restart(service.restart) if service.restart != _RESTART else None,
+            "update": _update(service.update) if service.update != _UPDATE else None,
         }
     )
 
@@ -133,7 +132,7 @@ def dump_resources(resources: Resources) -> Plain:
 
 def _without(values: Plain) -> Plain:
     """Without what is empty, false or not there: the defaults of those fields."""
-    return {name: value for name, value in values.items() if value not in (None, False, "", [], {})}
+    return {name: value for name, value in values.items() if value}
 
 
 def _copied(value: Any) -> Any:
@@ -155,6 +154,10 @@ def _mount(mount: Mount) -> Plain:
     return {"path": mount.path} | _without(
         {"volume": mount.volume, "host_path": mount.host_path, "read_only": mount.read_only}
     )
+
+
+def _capabilities(container: ContainerSpec) -> Plain:
+    return _without({"add": list(container.capabilities_add), "drop": list(container.capabilities_drop)})
 
 
 def _stop(container: ContainerSpec) -> Plain:

@@ -113,7 +113,7 @@ def _apply_service(changes: Changes, cache: Cache, wanted: Service, first: _Firs
         new = replace(wanted, revision=first.of(wanted.name), created_at=now, updated_at=now, updated_by=who)
         changes.create(new)
         changes.events.append(_service_event(new, "ServiceCreated", f"created with {_replicas(new)} by {who}", now))
-        return ApplyResult("Service", new.name, "created", differences({}, dump_service(new)), new)
+        return ApplyResult("Service", new.name, "created", _all_new(dump_service(new)), new)
     old = present.value
     kept = replace(
         wanted,
@@ -196,6 +196,11 @@ def all_labels(cache: Cache, node: str) -> dict[str, str]:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     """Every field that differs: mappings are compared by key, lists of alike length by position."""
     return list(_differences("", old, new))
+
+
+def _all_new(new: Mapping[str, Any]) -> list[Difference]:
+    """``differences({}, new)``."""
+    return [Difference(path, None, value) for path, value in new.items() if value is not None]
 
 
 def _differences(path: str, old: object, new: object) -> Iterator[Difference]:
