@@ -133,8 +133,13 @@ class _Encoded:
 
 def _encoded(unit: Changes) -> _Encoded:
     puts = [Put(key, encode(value)) for key, value in unit.puts.items()]
-    size = sum(len(put.key) + len(put.value) for put in puts) + sum(map(len, unit.deletes))
-    size += sum(len(event.message) + _EVENT_BYTES for event in unit.events)
+    size = 0
+    for put in puts:
+        size += len(put.key) + len(put.value)
+    for key in unit.deletes:
+        size += len(key)
+    for event in unit.events:
+        size += len(event.message) + _EVENT_BYTES
     return _Encoded(unit, puts, size)
 
 

@@ -121,24 +121,30 @@ class EtcdStore:
             check_txn(self.max_txn_ops, self.max_value_bytes, compares, puts, deletes)
         results: _Results = []
         for at in range(0, len(txns), _IN_FLIGHT):
-            results += self._overlap([_request(*txn) for txn in txns[at : at + _IN_FLIGHT]])
+            results += self._overlap(txns[at : at + _IN_FLIGHT])
         return results
 
-    def _overlap(self, requests: Sequence[Any]) -> _Results:
+    def _overlap(self, txns: Sequence[TxnRequest]) -> _Results:
         link, member = self._link, self._link.current()
-        begun: Sequence[Any] = []
+        begun: _Parts = []
+        requests: _Parts = []
         try:
-            if len(requests) > 1:
+            if len(txns) > 1:
                 member.connect(CONNECT_S)
                 metadata = link.metadata(member)
-                begun = [member.kv.Txn.future(one, timeout=link.timeout_s, metadata=metadata) for one in requests]
+                for txn in txns:
+                    # Each is on its way while the next one is built.
+                    requests.append(_request(*txn))
+                    begun.append(member.kv.Txn.future(requests[-1], timeout=link.timeout_s, metadata=metadata))
         except NotConnected:
             link.leave(member)
         except ValueError:
             # The connection was closed under it; the call below says so.
             if not link.closed:
                 raise
+            begun = []
         if not begun:
+            requests += [_request(*txn) for txn in txns[len(requests) :]]
             answers = [link.call(_txn, one, repeatable=False) for one in requests]
             return [TxnResult(answer.succeeded, answer.header.revision) for answer in answers]
         results, errors = [], []
@@ -221,6 +227,7 @@ class EtcdStore:
 
 
 _Results = list[TxnResult]
+_Parts = list[Any]
 
 
 def _range(member: Member) -> Any:
