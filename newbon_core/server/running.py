@@ -36,7 +36,7 @@ from newbon_core.server.tokens import ensure_admin_token
 from newbon_core.state import Cache, Changes, commit_atomic, commit_units
 from newbon_core.state.auth import expired, new_token
 from newbon_core.state.cache import WATCH_PREFIX
-from newbon_core.state.changes import finish_journals
+from newbon_core.state.changes import finish_journals, unfinished_journals
 from newbon_core.state.fleet import Fleet
 from newbon_core.store.base import Store, StoreError, StoreUnavailable
 from newbon_core.store.open import open_store
@@ -47,6 +47,8 @@ CHECK_S = 2.0
 SILENT_S = 10.0
 """A store that did not answer, or a watch that was not polled, for so long makes the server not ready."""
 COMPACT_S = 300.0
+JOURNALS_S = 15.0
+"""A change that is half done for so long is carried out by whoever sees it."""
 EXPIRED_TOKENS_S = 600.0
 _YOUNG = 20_000
 """Objects made between two runs of the garbage collector; almost nothing here is in cycles."""
@@ -65,6 +67,7 @@ class RunningServer:
         self._now = now
         self._stopped = False
         self._compact_to = 0
+        self._left_half_done: set[str] = set()
         self.host = host
         self.cache = Cache()
         self.fleet = Fleet(store, self.cache, site.nodes)
@@ -125,6 +128,7 @@ class RunningServer:
         for job, seconds in (
             (self._sweep, 1.0),
             (self._check_store, CHECK_S),
+            (self._finish_what_an_outage_left, JOURNALS_S),
             (self._compact, COMPACT_S),
             (self._drop_expired, EXPIRED_TOKENS_S),
             (self.http.trim, 30.0),
@@ -187,6 +191,15 @@ class RunningServer:
         except StoreError as error:
             log.warning("the store's history could not be cut: %s", error)
         self._compact_to = self.cache.revision
+
+    def _finish_what_an_outage_left(self) -> None:
+        try:
+            there = unfinished_journals(self._store)
+            if finish_journals(self._store, there & self._left_half_done):
+                log.warning("finished changes that an outage of the store had left half done")
+            self._left_half_done = there
+        except StoreError as error:
+            log.warning("changes left half done could not be looked for: %s", error)
 
     def _drop_expired(self) -> None:
         units = []

@@ -7,7 +7,7 @@ for the API: one set, all or nothing, of any size.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -335,15 +335,21 @@ def _delete_keys(store: Store, keys: Sequence[str]) -> None:
         store.txn([], [], keys[i : i + store.max_txn_ops])
 
 
-def finish_journals(store: Store) -> int:
-    """Complete what a crash left half done; returns how many journals were finished. Call it before the first step."""
-    names = sorted({item.key[len(JOURNAL) :].split("/")[0] for item in store.list(JOURNAL)[0]})
+def unfinished_journals(store: Store) -> set[str]:
+    """Names of the journals that are there: of commits that are under way, or that ended half done."""
+    return {item.key[len(JOURNAL) :].split("/")[0] for item in store.list(JOURNAL)[0]}
+
+
+def finish_journals(store: Store, names: Collection[str] | None = None) -> int:
+    """Complete what a crash or an outage left half done (None: everything); returns how many journals were finished.
+
+    Harmless for a commit that is still under way: it may be refused, and is then tried anew.
+    """
     finished = 0
-    for name in names:
+    for name in sorted(unfinished_journals(store) if names is None else names):
         items = store.list(f"{JOURNAL}{name}/")[0]
         if any(item.key.endswith("/commit") for item in items):
-            writes = [w for item in items if "/part/" in item.key for w in _PART.decode(item.value)]
-            _carry_out(store, writes)
+            _carry_out(store, [w for item in items if "/part/" in item.key for w in _PART.decode(item.value)])
             finished += 1
         _delete_all(store, f"{JOURNAL}{name}/")
     return finished

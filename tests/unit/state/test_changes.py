@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from newbon_core.model import ContainerSpec, Event, Service
 from newbon_core.state.cache import Stored
-from newbon_core.state.changes import JOURNAL, Changes, commit_atomic, commit_units, finish_journals
-from newbon_core.store.base import Compare, Put, TransactionTooLarge
+from newbon_core.state.changes import (
+    JOURNAL,
+    Changes,
+    commit_atomic,
+    commit_units,
+    finish_journals,
+    unfinished_journals,
+)
+from newbon_core.store.base import Compare, Put, StoreUnavailable, TransactionTooLarge
 from newbon_core.testing.builders import make_service, store_objects
 from newbon_core.testing.memory_store import MemoryStore
 from newbon_core.testing.simulator_world import Crash, FaultyStore
@@ -198,3 +205,15 @@ class TestAtomic:
         assert kept is not None
         assert kept.value == b'{"newer":1}'
         assert len(services(store)) == 300
+
+    def test_what_an_outage_left_half_done_is_finished_by_name(self) -> None:
+        store = FaultyStore(MemoryStore())
+        store.trap = (5, "fail-before")
+        with pytest.raises(StoreUnavailable):
+            commit_atomic(store, create(*LARGE))
+        assert 0 < len(services(store)) < 300
+        (name,) = unfinished_journals(store)
+        assert finish_journals(store, ()) == 0
+        assert finish_journals(store, {name, "gone-meanwhile"}) == 1
+        assert sorted(services(store)) == LARGE
+        assert not unfinished_journals(store)
