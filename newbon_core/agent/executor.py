@@ -25,6 +25,7 @@ from newbon_core.agent.actions import (
     StopContainer,
     Workers,
 )
+from newbon_core.agent.health import EngineState
 from newbon_core.agent.plan import ExecutorSettings, ImageState, Situation, Unit, plan_actions
 from newbon_core.agent.status import Sight, pulling, status_of
 from newbon_core.hooks import Container
@@ -32,16 +33,6 @@ from newbon_core.model import FINISHED, InstanceStatus
 from newbon_core.model.wire import Order, OrdersUpdate
 
 _REMEMBERED_ENDS = 10_000
-
-
-class _Engine:
-    """What is known of one runtime: ``error`` None and ``listed`` is a runtime that may be used."""
-
-    def __init__(self) -> None:
-        self.listed = False
-        self.error: str | None = None
-        self.listing = False
-        self.list_at = 0.0
 
 
 class Executor:
@@ -59,7 +50,7 @@ class Executor:
         self.owner = owner
         self.settings = settings or ExecutorSettings()
         self._workers = workers
-        self._engines = {name: _Engine() for name in runtimes}
+        self._engines = {name: EngineState() for name in runtimes}
         self._units: dict[str, Unit] = {}
         self._images: dict[tuple[str, str], ImageState] = {}
         self._ended: dict[str, None] = {}
@@ -137,10 +128,17 @@ class Executor:
 
     def engine_away(self, runtime: str, why: str) -> None:
         """The engine does not answer: nothing is done there until a listing works again."""
-        engine = self._engines[runtime]
-        engine.error = why
-        engine.list_at = 0.0
+        self._engines[runtime].list_at = 0.0
+        self._lost_sight(runtime, why)
+
+    def _lost_sight(self, runtime: str, why: str) -> None:
+        """Nobody sees what happens there from now on until containers are looked at again."""
+        self._engines[runtime].error = why
         self._dirty = True
+        for unit in self._units.values():
+            runs = unit.container is not None and unit.container.state == "running"
+            if unit.runtime == runtime and (runs or unit.doubt or isinstance(unit.busy, StartContainer)):
+                unit.unseen = True
 
     # --- what it tells ----------------------------------------------------------------------------------------------
 
@@ -192,7 +190,7 @@ class Executor:
         return min(times, default=None)
 
     def _plan(self, now: float) -> None:
-        ready = frozenset(name for name, engine in self._engines.items() if engine.listed and engine.error is None)
+        ready = frozenset(name for name, engine in self._engines.items() if engine.usable)
         situation = Situation(self.node, self.owner, list(self._units.values()), ready, self._images, self._synced)
         plan = plan_actions(situation, now, self.settings)
         self._wake_at = plan.wake_at
@@ -260,7 +258,7 @@ class Executor:
         engine = self._engines[action.runtime]
         engine.listing = False
         if result.failure is not None:
-            engine.error = result.failure.message
+            self._lost_sight(action.runtime, result.failure.message)
             engine.list_at = now + self.settings.engine_retry_s
             return
         first = not engine.listed
@@ -306,6 +304,11 @@ class Executor:
         if container is not None and unit.container is None:
             # The pause was before making one.
             unit.retry_at = 0.0
+        self._holds(unit, container)
+
+    def _holds(self, unit: Unit, container: Container | None) -> None:
+        if container is not None and container.state == "running":
+            unit.unseen = not self._engines[unit.runtime].usable
         unit.gone = container is None
         unit.container = container
 
@@ -353,8 +356,7 @@ class Executor:
         unit.trouble = None
         unit.doubt = False
         if isinstance(action, StartContainer):
-            unit.container = result.container
-            unit.gone = result.container is None
+            self._holds(unit, result.container)
             unit.look = result.container is not None and (action.runtime, result.container.id) in self._hints
             if not any(isinstance(other.busy, StartContainer) for other in self._units.values()):
                 self._hints.clear()

@@ -81,8 +81,14 @@ def _status(unit: Unit, node: str, state: InstanceState, message: str) -> Instan
 
 
 def _finished(unit: Unit, node: str, container: Container) -> InstanceStatus:
-    """Stopped when it was told to, or ended well by itself; else failed."""
+    """Stopped when it was told to, or ended well by itself; else failed.
+
+    Of what ended while its engine was away nobody knows how: a restarted dockerd gives exit code 0 to all that ended
+    with it.
+    """
     told = unit.order is not None and unit.order.wanted == "stopped"
+    if unit.unseen and not told and unit.failure is None and container.exit_code in (0, None):
+        return _status(unit, node, InstanceState.FAILED, "its engine ended it: the engine was away")
     state = InstanceState.STOPPED if told or container.exit_code == 0 else InstanceState.FAILED
     if unit.failure is not None and not told:
         return _status(unit, node, InstanceState.FAILED, unit.failure)

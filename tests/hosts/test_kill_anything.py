@@ -98,16 +98,18 @@ def test_a_container_that_dies_while_the_server_is_away_is_replaced_after_it_is_
 
 def test_a_killed_engine_comes_back_with_all_replicas(cluster: RealCluster) -> None:
     deploy(cluster, "engine", 3)
+    deploy(cluster, "engine-retry", 3, restart={"policy": "on-failure"})
     host = cluster.bed.hosts[1]
     host.kill_engine()
     host.ready()
-    wait_until(
-        lambda: {one["uid"] for one in cluster.running("engine")}
-        <= {uid for one in cluster.bed.hosts for uid in cluster.containers(one)}
-        and len(cluster.running("engine")) == 3,
-        40, "three instances run, and each is a container of some engine", every_s=0.2,
-    )  # fmt: skip
-    remove(cluster, "engine")
+    for name in ("engine", "engine-retry"):
+        wait_until(
+            lambda name=name: {one["uid"] for one in cluster.running(name)}  # type: ignore[misc]  # a bound default
+            <= {uid for one in cluster.bed.hosts for uid in cluster.containers(one)}
+            and len(cluster.running(name)) == 3,
+            40, f"three instances of {name} run, and each is a container of some engine", every_s=0.2,
+        )  # fmt: skip
+        remove(cluster, name)
 
 
 def test_foreign_containers_are_never_touched_and_orphans_are_removed(cluster: RealCluster) -> None:

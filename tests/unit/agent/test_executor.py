@@ -127,6 +127,37 @@ class TestEnding:
         assert (node.status(order(0)).exit_code, node.status(order(0)).message) == (3, "exit code 3")
         assert node.runtime.starts == {"uid-web-0": 1, "uid-web-1": 1}
 
+    def test_an_end_while_the_engine_was_away_counts_as_a_failure_whatever_the_engine_says(self) -> None:
+        node = Node()
+        node.order(order(0), order(1), order(2))
+        node.settle()
+        ids = {container.instance: container.id for container in node.runtime.containers()}
+        node.runtime.kill_engine(containers_too=False)
+        node.executor.engine_away("docker", "the engine does not answer")
+        node.settle(3)
+        node.runtime.exit(ids["web-0"], 0)
+        node.runtime.exit(ids["web-1"], 3)
+        node.runtime.away = False
+        node.settle(3)
+        assert node.states() == {"web-0": "failed", "web-1": "failed", "web-2": "running"}
+        assert node.status(order(0)).message == "its engine ended it: the engine was away"
+        assert node.status(order(1)).message == "exit code 3"
+        node.runtime.exit(ids["web-2"], 0)
+        node.settle(1)
+        assert node.status(order(2)).state == InstanceState.STOPPED, "it was seen to run after the engine's return"
+
+    def test_what_was_told_to_stop_is_stopped_though_its_engine_was_away(self) -> None:
+        node = Node()
+        node.order(order(0))
+        node.settle()
+        node.runtime.kill_engine(containers_too=False)
+        node.executor.engine_away("docker", "the engine does not answer")
+        node.order(order(0, wanted="stopped"))
+        node.runtime.exit(node.runtime.containers()[0].id, 0)
+        node.runtime.away = False
+        node.settle(3)
+        assert node.states() == {"web-0": "stopped"}
+
     def test_out_of_memory_is_told_with_the_limit(self) -> None:
         node = Node()
         node.order(order(0, memory_bytes=64 * MIB))
