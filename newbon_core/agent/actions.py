@@ -20,6 +20,13 @@ class ListContainers:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask an engine anything, to see that it answers."""
+
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
 class LookAt:
     """Look at one container again."""
 
@@ -65,7 +72,7 @@ class RemoveContainer:
     container_id: str
 
 
-Action = ListContainers | LookAt | EnsureImage | StartContainer | StopContainer | RemoveContainer
+Action = ListContainers | Ping | LookAt | EnsureImage | StartContainer | StopContainer | RemoveContainer
 
 
 @dataclass(frozen=True, slots=True)

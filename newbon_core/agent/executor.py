@@ -19,6 +19,7 @@ from newbon_core.agent.actions import (
     Failure,
     ListContainers,
     LookAt,
+    Ping,
     RemoveContainer,
     Result,
     StartContainer,
@@ -50,7 +51,7 @@ class Executor:
         self.owner = owner
         self.settings = settings or ExecutorSettings()
         self._workers = workers
-        self._engines = {name: EngineState() for name in runtimes}
+        self._engines = {name: EngineState(name, self.settings) for name in runtimes}
         self._units: dict[str, Unit] = {}
         self._images: dict[tuple[str, str], ImageState] = {}
         self._ended: dict[str, None] = {}
@@ -180,14 +181,13 @@ class Executor:
     def step(self, now: float) -> float | None:
         """Digest what came in, submit what comes next. Returns when it wants to be called though nothing happens."""
         self._digest(now)
-        self._list_engines(now)
+        self._ask_engines(now)
         if self._dirty or (self._wake_at is not None and self._wake_at <= now):
             self._dirty = False
             self._plan(now)
             self._tell()
-        lists = [engine.list_at for engine in self._engines.values() if not engine.listing]
-        times = lists if self._wake_at is None else [*lists, self._wake_at]
-        return min(times, default=None)
+        times = [self._wake_at, *(engine.wake_at() for engine in self._engines.values())]
+        return min((time for time in times if time is not None), default=None)
 
     def _plan(self, now: float) -> None:
         ready = frozenset(name for name, engine in self._engines.items() if engine.usable)
@@ -197,18 +197,20 @@ class Executor:
         for action in plan.actions:
             if isinstance(action, EnsureImage):
                 self._images[action.runtime, action.image] = ImageState(None, now)
-            elif not isinstance(action, ListContainers):
+            elif not isinstance(action, ListContainers | Ping):
                 unit = self._units[action.uid]
                 unit.busy = action
                 if isinstance(action, LookAt):
                     unit.look = False
             self._workers.submit(action)
 
-    def _list_engines(self, now: float) -> None:
+    def _ask_engines(self, now: float) -> None:
         for name, engine in self._engines.items():
-            if not engine.listing and engine.list_at <= now:
-                engine.listing = True
-                self._workers.submit(ListContainers(name, self._actions_ended))
+            silent_s = engine.hung_for(now)
+            if silent_s is not None:
+                self.engine_away(name, f"the engine of runtime {name} has not answered for {silent_s:.0f} s")
+            for action in engine.requests(now, self._actions_ended):
+                self._workers.submit(action)
 
     def _tell(self) -> None:
         """Compute all statuses anew; note which changed; forget units of which nothing is left."""
@@ -245,8 +247,13 @@ class Executor:
         self._progress.clear()
         results, self._results = self._results, []
         for result in results:
-            self._dirty = True
             action = result.action
+            if isinstance(action, Ping):
+                self._engines[action.runtime].ping_ended(now, well=result.failure is None)
+                continue
+            self._dirty = True
+            if result.failure is None:
+                self._engines[action.runtime].heard(now)
             if isinstance(action, ListContainers):
                 self._listed(action, result, now)
             elif isinstance(action, EnsureImage):

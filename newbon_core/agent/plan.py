@@ -27,6 +27,8 @@ class ExecutorSettings:
     Of stopped instances the last ``keep_finished`` containers of each service are kept for ``keep_finished_s``, so that
     their logs can be read. A start or pull that failed but may work later is tried ``start_attempts`` times, waiting
     ``min(retry_first_s * 2**n, retry_max_s)`` in between; then the instance has failed and goes elsewhere.
+    An engine of which nothing was heard for ``ping_s`` is pinged; one that answers nothing for ``hung_s`` after that
+    is away.
     """
 
     parallel_starts: int = 2
@@ -40,6 +42,8 @@ class ExecutorSettings:
     start_attempts: int = 6
     image_fresh_s: float = 10.0
     engine_retry_s: float = 1.0
+    ping_s: float = 5.0
+    hung_s: float = 5.0
 
 
 @dataclass(slots=True)

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 from agent_builders import IMAGE, IMAGE_ID, Node, order
 
-from newbon_core.agent.actions import EnsureImage, Failure, ListContainers, Result, StartContainer, StopContainer
+from newbon_core.agent.actions import (
+    EnsureImage,
+    Failure,
+    ListContainers,
+    LookAt,
+    Ping,
+    Result,
+    StartContainer,
+    StopContainer,
+)
 from newbon_core.agent.executor import Executor
 from newbon_core.agent.plan import ExecutorSettings
 from newbon_core.agent.workers import perform
@@ -463,3 +472,39 @@ class TestEngines:
             node.step()
         assert node.workers.held == []
         assert node.executor.take_changed() == ()
+
+
+class TestAHungEngine:
+    def test_an_engine_that_takes_requests_and_answers_none_is_away_and_is_back_when_it_answers(self) -> None:
+        node = Node()
+        node.order(order(0))
+        node.settle()
+        for _ in range(3):
+            node.now += 5.0
+            node.step()
+        assert list(node.executor.runtime_errors.values()) == ["the engine of runtime docker has not answered for 5 s"]
+        node.settle()
+        assert node.executor.runtime_errors == {}
+        assert node.states() == {"web-0": "running"}
+
+    def test_an_engine_that_answers_something_is_not_hung(self) -> None:
+        node = Node()
+        node.order(order(0))
+        node.settle()
+        for _ in range(4):
+            node.now += 4.0
+            node.step()
+            container = node.runtime.containers()[0]
+            node.executor.complete(Result(LookAt("docker", container.uid, container.id), container=container))
+            node.step()
+        assert node.executor.runtime_errors == {}
+
+    def test_a_quiet_engine_is_asked_every_five_seconds(self) -> None:
+        node = Node()
+        node.settle()
+        node.now += 4.9
+        assert node.step() is not None
+        assert node.workers.held == []
+        node.now += 0.1
+        node.step()
+        assert node.workers.held == [Ping("docker")]
