@@ -28,6 +28,7 @@ from newbon_core.agent.actions import (
 )
 from newbon_core.agent.health import EngineState
 from newbon_core.agent.plan import ExecutorSettings, ImageState, Situation, Unit, plan_actions
+from newbon_core.agent.retrying import failed_to_start, wait
 from newbon_core.agent.status import Sight, pulling, status_of
 from newbon_core.hooks import Container
 from newbon_core.model import FINISHED, InstanceStatus
@@ -242,7 +243,7 @@ class Executor:
             for unit in self._units.values():
                 if pulling(unit, pull):
                     unit.progress = message
-                    unit.trouble = None
+                    unit.trouble = unit.trouble if unit.tried else None
                     self._dirty = True
         self._progress.clear()
         results, self._results = self._results, []
@@ -336,8 +337,8 @@ class Executor:
                 continue
             unit.progress = None
             if result.failure is not None:
-                self._failed_to_start(unit, result.failure, now)
-            else:
+                failed_to_start(unit, result.failure, now, self.settings)
+            elif not unit.tried:
                 unit.trouble = None
 
     def _forget_old_images(self, now: float) -> None:
@@ -381,19 +382,7 @@ class Executor:
         if isinstance(action, StartContainer):
             self._images.pop((unit.runtime, action.order.spec.image), None)
             unit.doubt = failure.retry and unit.container is None
-            self._failed_to_start(unit, failure, now)
+            unit.tried = True
+            failed_to_start(unit, failure, now, self.settings)
         elif not isinstance(action, LookAt):
-            self._wait(unit, failure.message, now)
-
-    def _failed_to_start(self, unit: Unit, failure: Failure, now: float) -> None:
-        if not failure.retry or unit.attempts + 1 >= self.settings.start_attempts:
-            unit.failure = failure.message
-            unit.trouble = None
-        else:
-            self._wait(unit, failure.message, now)
-
-    def _wait(self, unit: Unit, trouble: str, now: float) -> None:
-        pause_s = min(self.settings.retry_first_s * 2**unit.attempts, self.settings.retry_max_s)
-        unit.attempts += 1
-        unit.retry_at = now + pause_s
-        unit.trouble = f"{trouble}; tried again in {pause_s:.0f} s"
+            wait(unit, failure.message, now, self.settings)

@@ -54,7 +54,7 @@ class Unit:
     changes again. ``gone``: it had a container, which is no longer there. ``look``: something happened to it.
     ``begun``: an earlier agent of this node told the server that it ran.
     ``doubt``: a start ended without an answer, and the engine has not been listed since.
-    ``unseen``: its engine was away since it was seen running.
+    ``tried``: a start of it failed and may be tried again. ``unseen``: its engine was away since it was seen running.
     ``touched`` is the count of the last action about it that ended (see ListContainers.asked).
     """
 
@@ -72,6 +72,7 @@ class Unit:
     doubt: bool = False
     look: bool = False
     unseen: bool = False
+    tried: bool = False
     failure: str | None = None
     trouble: str | None = None
     progress: str | None = None

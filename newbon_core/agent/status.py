@@ -52,7 +52,7 @@ def _without_container(unit: Unit, node: str, sight: Sight) -> InstanceStatus | 
         return _status(unit, node, state, unit.failure)
     if unit.gone:
         return _status(unit, node, InstanceState.FAILED, "its container was removed from the engine, not by Newbon")
-    if isinstance(unit.busy, StartContainer):
+    if unit.tried or isinstance(unit.busy, StartContainer):
         return _status(unit, node, InstanceState.STARTING, unit.trouble or "")
     if unit.trouble is not None or unit.progress is not None:
         return _status(unit, node, InstanceState.PULLING, unit.trouble or unit.progress or "")

@@ -91,6 +91,20 @@ class Report:
     messages: tuple[str, ...] = ()
 
 
+_AGAIN = "; tried again in "
+
+
+def tried_again(trouble: str, pause_s: float) -> str:
+    """The message of a status while something that failed waits to be tried again."""
+    return f"{trouble}{_AGAIN}{pause_s:.0f} s"
+
+
+def trouble_of(message: str) -> str | None:
+    """What failed, of a message by ``tried_again``; None of any other."""
+    trouble, again, _ = message.rpartition(_AGAIN)
+    return trouble if again else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportReply:
     """``registered`` False asks the agent to register again; ``heartbeat_s`` is the pace that the site wants."""

@@ -108,7 +108,13 @@ class TestStarting:
         )
         node.order(order(0))
         node.settle()
-        assert node.states() != {"web-0": "running"}
+        status = node.status(order(0))
+        assert (status.state, status.message) == (
+            InstanceState.STARTING,
+            "host port 80 is taken on this node; tried again in 1 s",
+        )
+        node.settle(1)
+        assert node.status(order(0)).message == "host port 80 is taken on this node; tried again in 2 s"
         node.settle(5)
         assert node.states() == {"web-0": "running"}
 
