@@ -15,6 +15,7 @@ from newbon_core.model import (
     FINISHED,
     STATE_ORDER,
     ContainerSpec,
+    Event,
     Instance,
     InstanceState,
     InstanceStatus,
@@ -23,7 +24,7 @@ from newbon_core.model import (
     NodeStatus,
     revision_name,
 )
-from newbon_core.model.wire import Order, OrdersUpdate, Report, ReportReply
+from newbon_core.model.wire import Order, OrdersUpdate, Report, ReportReply, trouble_of
 from newbon_core.state.cache import Cache, ObjectChange, Stored
 from newbon_core.state.changes import Changes, commit_units
 from newbon_core.state.codec import decode, key_of
@@ -59,6 +60,7 @@ class Fleet:
         self._news: dict[str, None] = {}
         self._registered: dict[str, int] = {}
         self._sent_at: dict[str, float] = {}
+        self._troubles: dict[str, str] = {}
         self._lock = threading.Lock()
         cache.subscribe(self._forget_the_gone)
 
@@ -98,7 +100,7 @@ class Fleet:
         self._take_errors(report)
         statuses = [*report.statuses, *self._vanished(report, now)]
         if statuses:
-            self._write_statuses(name, statuses)
+            self._write_statuses(name, statuses, now)
         return ReportReply(registered=self._is_registered(name), heartbeat_s=self._settings.heartbeat_s)
 
     def _is_registered(self, name: str) -> bool:
@@ -167,8 +169,8 @@ class Fleet:
                 )
         return found
 
-    def _write_statuses(self, node: str, statuses: Iterable[InstanceStatus]) -> None:
-        """Write what is newer than what is stored, while the instance is still that of the cache.
+    def _write_statuses(self, node: str, statuses: Iterable[InstanceStatus], now: float) -> None:
+        """Write what is newer than what is stored, while the instance is still that of the cache; tell new troubles.
 
         Where the cache was behind the store, the store itself is asked: what is acknowledged is never told again.
         """
@@ -190,14 +192,30 @@ class Fleet:
                 unit.require(Instance, name, instance)
                 unit.require(InstanceStatus, name, before)
                 unit.put(status)
+                unit.events += self._new_trouble(status, instance.value.service, now)
                 units.append(unit)
                 names.append(name)
             committed = commit_units(self._store, units).committed
+            for name, done in zip(names, committed, strict=True):
+                if done and (trouble := trouble_of(pending[name].message)) is not None:
+                    self._troubles[pending[name].uid] = trouble
             pending = {name: pending[name] for name, done in zip(names, committed, strict=True) if not done}
             if not pending:
                 return
             seen = {name: self._read(name) for name in pending}
         raise StoreUnavailable(f"statuses of {', '.join(sorted(pending))} were changed again and again by others")
+
+    def _new_trouble(self, status: InstanceStatus, service: str, now: float) -> list[Event]:
+        """What failed and is tried again, unless it is what was told of this instance last."""
+        trouble = trouble_of(status.message)
+        if trouble is None or trouble == self._troubles.get(status.uid):
+            return []
+        return [
+            Event(
+                time=now, level="warning", reason="InstanceTrouble", kind="Instance", name=status.name,
+                message=status.message, node=status.node, service=service,
+            )
+        ]  # fmt: skip
 
     def _read(self, name: str) -> tuple[Stored[Instance] | None, Stored[InstanceStatus] | None]:
         instance = self._store.get(key_of(Instance, name))
@@ -223,6 +241,7 @@ class Fleet:
             elif change.kind is Instance and isinstance(change.old, Instance):
                 new = change.new
                 if not isinstance(new, Instance) or new.uid != change.old.uid:
+                    self._troubles.pop(change.old.uid, None)
                     with self._lock:
                         self.samples.forget_container(change.old.uid)
 

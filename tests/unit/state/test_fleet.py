@@ -8,6 +8,8 @@ import pytest
 
 from newbon_core.model import (
     ContainerSpec,
+    Event,
+    EventBatch,
     Instance,
     InstanceState,
     InstanceStatus,
@@ -16,9 +18,9 @@ from newbon_core.model import (
     Schedule,
     Taint,
 )
-from newbon_core.model.wire import ContainerSample, HostSample, Report
+from newbon_core.model.wire import ContainerSample, HostSample, Report, tried_again
 from newbon_core.state.cache import WATCH_PREFIX, Cache
-from newbon_core.state.codec import Object
+from newbon_core.state.codec import Object, decode
 from newbon_core.state.fleet import Fleet, changes_by_node, supersedes
 from newbon_core.store.base import StoreUnavailable
 from newbon_core.testing.builders import (
@@ -65,6 +67,10 @@ class Site:
         reply = self.fleet.report(report, at)
         self.see()
         return reply
+
+    def events(self) -> list[Event]:
+        found = [decode(EventBatch, one.key, one.value) for one in self.store.list("/newbon/events/")[0]]
+        return [event for batch in found for event in batch.events]  # type: ignore[attr-defined]  # by its key's kind
 
     def state(self, name: str = "web-1") -> InstanceState | None:
         stored = self.cache.statuses.get(name)
@@ -209,6 +215,24 @@ class TestStatuses:
         assert site.fleet.take_news() == ["n1"]
         assert woken == [1]
         assert site.fleet.take_news() == []
+
+    def test_what_failed_and_is_tried_again_is_told_once_as_long_as_it_is_the_same(self) -> None:
+        site = Site(WEB)
+        for number, (state, message) in enumerate(
+            [
+                (PULLING, tried_again("the registry does not answer", 1)),
+                (PULLING, "pulling 1 of 3 layers"),
+                (PULLING, tried_again("the registry does not answer", 2)),
+                (InstanceState.STARTING, tried_again("host port 80 is taken on this node", 4)),
+            ]
+        ):
+            site.report(make_status(WEB, state, message=message), at=float(number))
+            assert site.cache.statuses["web-1"].value.message == message
+        told = [event for event in site.events() if event.reason == "InstanceTrouble"]
+        assert [(event.level, event.name, event.service, event.message) for event in told] == [
+            ("warning", "web-1", "web", "the registry does not answer; tried again in 1 s"),
+            ("warning", "web-1", "web", "host port 80 is taken on this node; tried again in 4 s"),
+        ]
 
     def test_supersedes_goes_one_way(self) -> None:
         assert supersedes(make_status(WEB), None)
