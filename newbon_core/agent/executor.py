@@ -113,7 +113,7 @@ class Executor:
             self._progress.append((action, message))
 
     def look(self, runtime: str, container_id: str | None = None) -> None:
-        """Something happened in the engine: look at one container, or at all (None, or one not known)."""
+        """Something happened in the engine: look at one container, or at all (None; soon, if it is not known)."""
         engine = self._engines.get(runtime)
         if engine is None:
             return
@@ -127,6 +127,8 @@ class Executor:
         elif any(isinstance(unit.busy, StartContainer) for unit in self._units.values()):
             # It may be the container of a start whose result has not come in yet, and have ended already.
             self._hints.add((runtime, container_id))
+        else:
+            engine.list_soon()
 
     def engine_away(self, runtime: str, why: str) -> None:
         """The engine does not answer: nothing is done there until a listing works again."""
@@ -261,6 +263,10 @@ class Executor:
                 self._image_ended(action, result, now)
             else:
                 self._unit_ended(action, result, now)
+        if self._hints and not any(isinstance(unit.busy, StartContainer) for unit in self._units.values()):
+            for runtime, _ in self._hints:
+                self._engines[runtime].list_soon()
+            self._hints.clear()
 
     def _listed(self, action: ListContainers, result: Result, now: float) -> None:
         engine = self._engines[action.runtime]
@@ -272,7 +278,7 @@ class Executor:
         first = not engine.listed
         engine.error = None
         engine.listed = True
-        engine.list_at = now + self.settings.relist_s
+        engine.list_at = min(engine.list_at, now + self.settings.relist_s)
         self._observe(action, [c for c in result.containers if self._is_ours(c)], first)
 
     def _is_ours(self, container: Container) -> bool:
@@ -365,9 +371,9 @@ class Executor:
         unit.doubt = False
         if isinstance(action, StartContainer):
             self._holds(unit, result.container)
-            unit.look = result.container is not None and (action.runtime, result.container.id) in self._hints
-            if not any(isinstance(other.busy, StartContainer) for other in self._units.values()):
-                self._hints.clear()
+            hint = (action.runtime, result.container.id if result.container is not None else "")
+            unit.look = hint in self._hints
+            self._hints.discard(hint)
         elif isinstance(action, RemoveContainer):
             self._remember_end(unit.uid)
             unit.container = None

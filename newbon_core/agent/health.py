@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from newbon_core.agent.actions import ListContainers, Ping
 from newbon_core.agent.plan import ExecutorSettings
 
@@ -19,6 +21,7 @@ class EngineState:
         self.listing = False
         self.list_at = 0.0
         self._settings = settings
+        self._listed_at = 0.0
         self._pinged_at: float | None = None
         self._heard_at: float | None = None
 
@@ -26,6 +29,10 @@ class EngineState:
     def usable(self) -> bool:
         """True where it answers and its containers are known."""
         return self.listed and self.error is None
+
+    def list_soon(self) -> None:
+        """List it, but not more often than once in ``list_pause_s``."""
+        self.list_at = min(self.list_at, self._listed_at + self._settings.list_pause_s)
 
     def heard(self, now: float) -> None:
         """It has answered something."""
@@ -50,6 +57,9 @@ class EngineState:
         asked: list[ListContainers | Ping] = []
         if not self.listing and self.list_at <= now:
             self.listing = True
+            self._listed_at = now
+            # Whoever wants one from now on means another: this one may be too old for him.
+            self.list_at = math.inf
             asked.append(ListContainers(self.name, actions_ended))
         if self._heard_at is None:
             self._heard_at = now

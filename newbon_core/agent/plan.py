@@ -42,6 +42,7 @@ class ExecutorSettings:
     start_attempts: int = 6
     image_fresh_s: float = 10.0
     engine_retry_s: float = 1.0
+    list_pause_s: float = 1.0
     ping_s: float = 5.0
     hung_s: float = 5.0
 

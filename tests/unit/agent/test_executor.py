@@ -480,6 +480,40 @@ class TestEngines:
         assert node.executor.take_changed() == ()
 
 
+class TestAnUnknownContainer:
+    def test_a_start_that_outlives_its_agent_is_found_by_its_event(self) -> None:
+        node = Node()
+        node.order(order(0, wanted="stopped"))
+        node.settle(2)
+        late = ContainerOrder(
+            uid=order(0).uid, instance="web-0", service="web", revision=1, node="n1", spec=order(0).container
+        )
+        node.runtime.start(late, IMAGE_ID)
+        node.settle()
+        assert node.containers() == {"web-0": "exited"}
+
+    def test_many_of_them_cost_one_listing_a_second(self) -> None:
+        node = Node()
+        node.settle(2)
+        listings = 0
+        for number in range(10):
+            node.executor.look("docker", f"unknown-{number}")
+            node.step()
+            listings += sum(isinstance(action, ListContainers) for action in node.workers.held)
+            for action in list(node.workers.held):
+                node.finish(action)
+            node.now += 0.1
+        assert listings == 1
+
+    def test_a_listing_that_was_asked_for_before_does_not_answer(self) -> None:
+        node = Node()
+        node.step()
+        node.executor.look("docker")
+        node.finish(node.workers.held[0])
+        node.step()
+        assert [type(action) for action in node.workers.held] == [ListContainers]
+
+
 class TestAHungEngine:
     def test_an_engine_that_takes_requests_and_answers_none_is_away_and_is_back_when_it_answers(self) -> None:
         node = Node()
