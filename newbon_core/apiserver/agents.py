@@ -16,6 +16,7 @@ from newbon_core.apiserver.edits import commit
 from newbon_core.apiserver.errors import Problem
 from newbon_core.apiserver.feed import Batch, Closed, Overflow, Subscription
 from newbon_core.apiserver.lists import answer
+from newbon_core.apiserver.peer import gone
 from newbon_core.apiserver.sse import HEARTBEAT, HEARTBEAT_S, event, stream
 from newbon_core.apiserver.streams import Stream
 from newbon_core.apiserver.typed import schema_of
@@ -223,6 +224,7 @@ def post_stream_output(stream_id: str) -> Response:
 def get_stream_input(stream_id: str) -> Response:
     """What the user sends, one JSON object a line; the last one has closed true"""
     found = _own_stream(stream_id)
+    has_gone = gone(request.environ)
 
     def lines() -> Iterator[bytes]:
         yield b"\n"
@@ -230,6 +232,8 @@ def get_stream_input(stream_id: str) -> Response:
             piece = found.input.take(HEARTBEAT_S)
             if piece is None:
                 yield b'{"closed":true}\n'
+                return
+            if not piece and has_gone():
                 return
             # An empty line is a heartbeat.
             yield piece or b"\n"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from flask import Response
+from flask import request as http_request
 from marshmallow import Schema, fields, validate
 
 from newbon_core.apiserver.auth import allow, identity
@@ -16,6 +17,7 @@ from newbon_core.apiserver.edits import check_match, commit, tag
 from newbon_core.apiserver.errors import Problem
 from newbon_core.apiserver.explaining import explained_instance
 from newbon_core.apiserver.lists import SelectQuery, answer, both, equal_match, label_match, list_or_watch
+from newbon_core.apiserver.peer import LOOK_S, gone
 from newbon_core.apiserver.sources import Instances
 from newbon_core.apiserver.streams import Stream
 from newbon_core.apiserver.typed import page_of, schema_of
@@ -209,6 +211,7 @@ def _open(instance: Instance, request: Callable[[str], StreamRequest]) -> Stream
 def carried(here: Context, stream: Stream) -> Response:
     """A response with a stream's output. Raises Problem 410 when it ends with an error before the first byte."""
     stream.read = True
+    has_gone = gone(http_request.environ)
     first = stream.output.take(FIRST_BYTE_WITHIN_S) if not stream.request.follow else b""
     if stream.end is not None and stream.end.error is not None and not first:
         raise Problem(410, stream.end.error)
@@ -220,7 +223,9 @@ def carried(here: Context, stream: Stream) -> Response:
                 while data is not None:
                     if data:
                         yield data
-                    data = stream.output.take(10.0)
+                    elif has_gone():
+                        return
+                    data = stream.output.take(LOOK_S)
         finally:
             stream.abandon(here.now())
 

@@ -8,13 +8,16 @@ import logging
 import queue
 import ssl
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.workers.threadpool import ThreadPool, WorkerThread
-from cheroot.wsgi import Server
+from cheroot.wsgi import Gateway_10, Server
+
+from newbon_core.apiserver.peer import GONE_KEY, closed
 
 log = logging.getLogger(__name__)
 HEADER_BYTES = 32 * 1024
@@ -83,12 +86,23 @@ class PoliteConnection(HTTPConnection):
     RequestHandlerClass = PoliteRequest
 
 
+class Gateway(Gateway_10):
+    """Lets an answer that goes on for long ask whether anybody still reads it."""
+
+    def get_environ(self) -> dict[str, Any]:
+        """The request's environment."""
+        environ: dict[str, Any] = super().get_environ()
+        environ[GONE_KEY] = partial(closed, self.req.conn.socket)
+        return environ
+
+
 class HttpServer:
     """The app on one address. ``start`` returns once it listens, ``stop`` when all requests have ended."""
 
     def __init__(self, app: Any, host: str, port: int, *, cert: Path | None = None, key: Path | None = None) -> None:
         self._server = Server((host, port), app, server_name="newbon", request_queue_size=512, timeout=SILENCE_S)
         self._server.ConnectionClass = PoliteConnection
+        self._server.gateway = Gateway
         self._server.requests = GrowingPool(self._server, min=MIN_THREADS, max=MAX_THREADS)
         self._server.max_request_header_size = HEADER_BYTES
         self._server.max_request_body_size = BODY_BYTES

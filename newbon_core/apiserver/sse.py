@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from flask import Response
+from flask import Response, request
 
 from newbon_core.apiserver.auth import identity
 from newbon_core.apiserver.context import Context
 from newbon_core.apiserver.errors import Problem, encode
 from newbon_core.apiserver.feed import Batch, Closed, Overflow, Subscription, TooOld
+from newbon_core.apiserver.peer import gone
 from newbon_core.state.codec import ObjectType
 
 HEARTBEAT_S = 10.0
@@ -81,13 +82,14 @@ def watch_response(context: Context, source: Source, match: Callable[[Item], boo
 def stream(context: Context, kind: str, body: Iterator[bytes]) -> Response:
     """A response of events; it ends when the token that it was opened with does."""
     who = identity()
+    has_gone = gone(request.environ)
 
     def counted() -> Iterator[bytes]:
         with context.metrics.stream(kind):
             # The first piece makes the server send the headers at once.
             yield b": newbon\n\n"
             for piece in body:
-                if piece is HEARTBEAT and not context.auth.still_valid(who):
+                if piece is HEARTBEAT and (has_gone() or not context.auth.still_valid(who)):
                     return
                 yield piece
 

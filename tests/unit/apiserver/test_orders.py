@@ -12,6 +12,7 @@ from api_builders import Api, Events, problem
 
 from newbon_core.apiserver import agents
 from newbon_core.apiserver.feed import ChangeFeed
+from newbon_core.apiserver.peer import GONE_KEY
 from newbon_core.model import InstanceState
 
 
@@ -246,3 +247,22 @@ def test_only_so_many_streams_are_open_at_once(api: Api, token: str) -> None:
     for _ in range(2):
         assert api.ask("POST", "/v1/instances/web-1/exec", {"command": ["sh"]}).status_code == 201
     problem(api.ask("POST", "/v1/instances/web-1/exec", {"command": ["sh"]}), 429)
+
+
+def test_a_reader_that_is_gone_ends_a_quiet_stream(api: Api, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("newbon_core.apiserver.instances.LOOK_S", 0.01)
+    kept = connected(api, token)
+    running(api)
+    path = "/v1/instances/web-1/logs?follow=true"
+    left = [False]
+    headers = {"Authorization": f"Bearer {api.admin}"}
+    gone = {GONE_KEY: lambda: left[0]}
+    reader, _ = in_thread(lambda: api.client.get(path, headers=headers, environ_overrides=gone, buffered=True))
+    reader.join(0.1)
+    assert api.context.streams.count() == 1
+    assert reader.is_alive(), "a reader that is there waits for more"
+    left[0] = True
+    reader.join(5.0)
+    assert not reader.is_alive()
+    assert api.context.streams.count() == 0
+    kept.close()
