@@ -1,18 +1,22 @@
 """Thirty replicas of a ready image on three real hosts: Newbon, the plain Docker SDK and Docker Swarm in turn.
 
 All three order the same containers from the same engines in the same run; the median of the runs counts. Newbon and the
-SDK take turns, so that whatever else the machine does meets both; Swarm comes last, for it changes the engines.
+SDK take turns, so that whatever else the machine does meets both; Swarm comes last, for it changes the engines. Before
+each run there is a pause, so that none pays for what the engines still do about the containers of the one before it.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import time
 
-from _engines import Swarm, conditions, median_of, newbon_start, sdk_start
+from _engines import Swarm, conditions, newbon_start, sdk_start
 from _report import report
 
 from newbon_core.testing.cluster import RealCluster
+
+SETTLE_S = 2.0
 
 
 def main() -> None:
@@ -27,11 +31,16 @@ def main() -> None:
         newbon_runs: list[float] = []
         sdk_runs: list[float] = []
         for _ in range(arguments.runs):
+            time.sleep(SETTLE_S)
             newbon_runs.append(newbon_start(cluster, arguments.replicas))
+            time.sleep(SETTLE_S)
             sdk_runs.append(sdk_start(cluster.bed, cluster.image, arguments.replicas, threads=8))
-        newbon, sdk = statistics.median(newbon_runs), statistics.median(sdk_runs)
         with Swarm(cluster.bed) as swarm:
-            swarm_median, swarm_runs = median_of(arguments.runs, lambda: swarm.start(cluster.image, arguments.replicas))
+            swarm_runs = []
+            for _ in range(arguments.runs):
+                time.sleep(SETTLE_S)
+                swarm_runs.append(swarm.start(cluster.image, arguments.replicas))
+    newbon, sdk, swarm_median = (statistics.median(runs) for runs in (newbon_runs, sdk_runs, swarm_runs))
     rows = [
         ("Newbon: apply -> all running", newbon, *newbon_runs),
         ("plain Docker SDK, 8 threads", sdk, *sdk_runs),
