@@ -134,7 +134,7 @@ def _amount(size: int) -> str:
 
 def _on_store(error: StoreUnavailable) -> Response:
     log.warning("%s %s: the store did not answer: %s", request.method, request.path, error)
-    detail = "the store did not answer; a change may or may not have been made, and is safe to ask for again"
+    detail = f"{error}; a change may or may not have been made, and is safe to ask for again"
     return problem_response(503, detail, headers={"Retry-After": "1"})
 
 

@@ -35,10 +35,10 @@ from newbon_core.server.threads import CacheFeeder, LoopThread
 from newbon_core.server.tokens import ensure_admin_token
 from newbon_core.state import Cache, Changes, commit_atomic, commit_units
 from newbon_core.state.auth import expired, new_token
-from newbon_core.state.cache import WATCH_PREFIX
 from newbon_core.state.changes import finish_journals, unfinished_journals
+from newbon_core.state.codec import ROOT
 from newbon_core.state.fleet import Fleet
-from newbon_core.store.base import Store, StoreError, StoreUnavailable
+from newbon_core.store.base import Put, Store, StoreError, StoreUnavailable
 from newbon_core.store.open import open_store
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,12 @@ log = logging.getLogger(__name__)
 CHECK_S = 2.0
 SILENT_S = 10.0
 """A store that did not answer, or a watch that was not polled, for so long makes the server not ready."""
+OUTSTANDING_S = 3.0
+"""A check of the store that takes longer than this makes the server not ready."""
+PROBE = f"{ROOT}control/probe"
+PROBE_S = 10.0
+"""So often a small write finds out whether the store takes any; while it does not, every check does."""
+_PROBE_VALUE = bytes(8192)
 COMPACT_S = 300.0
 JOURNALS_S = 15.0
 """A change that is half done for so long is carried out by whoever sees it."""
@@ -92,6 +98,11 @@ class RunningServer:
             self.metrics,
         )
         self._answered_at = time.monotonic()
+        self._asked_at: float | None = None
+        self._refused = ""
+        self._probed_at = self._answered_at
+        self._ending = threading.Event()
+        self._checker = threading.Thread(target=self._keep_checking, name="newbon store check", daemon=True)
         self.context = Context(
             store=store,
             cache=self.cache,
@@ -127,7 +138,6 @@ class RunningServer:
         self.loop.start()
         for job, seconds in (
             (self._sweep, 1.0),
-            (self._check_store, CHECK_S),
             (self._finish_what_an_outage_left, JOURNALS_S),
             (self._compact, COMPACT_S),
             (self._drop_expired, EXPIRED_TOKENS_S),
@@ -135,6 +145,7 @@ class RunningServer:
         ):
             self._timers.add_job(job, "interval", seconds=seconds)
         self._timers.start()
+        self._checker.start()
         self.http.start()
 
     def _finish_what_was_begun(self) -> None:
@@ -146,7 +157,10 @@ class RunningServer:
         """Why the server cannot do its work now; nothing when it can."""
         now = time.monotonic()
         reasons = []
-        if now - self._answered_at > SILENT_S:
+        asked_at = self._asked_at
+        if self._refused:
+            reasons.append(self._refused)
+        if now - self._answered_at > SILENT_S or (asked_at is not None and now - asked_at > OUTSTANDING_S):
             reasons.append(f"the store has not answered for {now - self._answered_at:.0f} s")
         if now - self.feeder.heard_at > SILENT_S:
             reasons.append(f"nothing was heard from the store's watch for {now - self.feeder.heard_at:.0f} s")
@@ -173,13 +187,30 @@ class RunningServer:
         self.metrics.bad_tokens.set(self.context.auth.failed)
         self.metrics.watch_lag.set(time.monotonic() - self.feeder.heard_at)
 
+    def _keep_checking(self) -> None:
+        """Check the store until the server stops: one check at a time, however long it takes."""
+        while not self._ending.wait(CHECK_S):
+            try:
+                self._check_store()
+            except Exception:
+                log.exception("an error while checking the store")
+
     def _check_store(self) -> None:
-        began = time.monotonic()
+        """A read and a small write: a store may still answer the one and refuse the other, as with a full disk."""
+        began = self._asked_at = time.monotonic()
         try:
-            self._store.get(f"{WATCH_PREFIX}control/alive")
+            self._store.get(PROBE)
+            if self._refused or began - self._probed_at >= PROBE_S:
+                self._store.txn([], [Put(PROBE, _PROBE_VALUE)])
+                self._probed_at = began
         except StoreError as error:
-            log.warning("the store does not answer: %s", error)
+            if str(error) != self._refused:
+                log.warning("the store does not answer or takes no writes: %s", error)
+            self._refused = str(error)
             return
+        finally:
+            self._asked_at = None
+        self._refused = ""
         self._answered_at = time.monotonic()
         self.metrics.store_seconds.observe(self._answered_at - began)
 
@@ -218,6 +249,7 @@ class RunningServer:
         if self._stopped:
             return
         self._stopped = True
+        self._ending.set()
         self.streams.close(self._now())
         self.feed.close()
         self.http.stop()

@@ -23,6 +23,7 @@ from server_builders import FAST, WEB, FakeAgent, client_of, serving, site_at, w
 from newbon_core.client import ApiProblem, Client, ServerUnreachable
 from newbon_core.model.wire import StreamEnd
 from newbon_core.server import RunningServer, ServerError, run_server
+from newbon_core.store.base import StoreUnavailable
 
 
 @pytest.fixture(scope="module")
@@ -412,3 +413,25 @@ def _answers(port: int) -> bool:
         return bool(Client(f"http://127.0.0.1:{port}", None, timeout_s=1.0).ready())
     except ServerUnreachable:
         return False
+
+
+def test_a_store_that_takes_no_writes_or_does_not_answer_makes_the_server_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreUnavailable("the disk that holds the store is full: nothing was written")
+
+    with serving(tmp_path) as running:
+        running._probed_at = 0.0
+        running._check_store()
+        assert running.not_ready() == []
+        assert not running.cache.undecodable
+        with monkeypatch.context() as broken:
+            broken.setattr(running._store, "txn", full)
+            running._probed_at = 0.0
+            running._check_store()
+            assert running.not_ready() == ["the disk that holds the store is full: nothing was written"]
+        running._check_store()
+        assert running.not_ready() == []
+        running._asked_at = time.monotonic() - 4.0
+        assert "the store has not answered" in running.not_ready()[0]
