@@ -89,9 +89,9 @@ class PoliteConnection(HTTPConnection):
 class Gateway(Gateway_10):
     """Lets an answer that goes on for long ask whether anybody still reads it."""
 
-    def get_environ(self) -> dict[str, Any]:
+    def get_environ(self) -> dict[str, Any]:  # type: ignore[override]  # cheroot's stub says None
         """The request's environment."""
-        environ: dict[str, Any] = super().get_environ()
+        environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]  # as above
         environ[GONE_KEY] = partial(closed, self.req.conn.socket)
         return environ
 
