@@ -119,7 +119,7 @@ def scale_service(body: Mapping[str, Any], name: str) -> Response:
         old = stored.value
         if old.replicas != replicas:
             now, who = context().now(), identity().who
-            changes.update(replace(old, replicas=replicas), stored)
+            changes.update(replace(old, replicas=replicas, updated_at=now, updated_by=who), stored)
             message = f"scaled from {old.replicas} to {replicas} replicas by {who}"
             changes.events.append(_event(name, "ServiceScaled", message, now))
         return changes, None
