@@ -77,12 +77,15 @@ def _needs(request: PlacementRequest, nodes: NodeTable) -> list[Need]:
 
 
 def _reason(index: int, needs: Sequence[Need], ports: Sequence[FixedPort]) -> str:
-    for need in needs:
-        if need.free[index] < need.amount:
-            free = max(0, int(need.free[index]))
-            return f"{need.category}: needs {need.text(need.amount)}, {need.text(free)} free"
+    told = [
+        f"{need.category}: needs {need.text(need.amount)}, {need.text(max(0, int(need.free[index])))} free"
+        for need in needs
+        if need.free[index] < need.amount
+    ]
     taken = [f"{port.port}/{port.protocol}" for port in ports if port.used[index]]
-    return f"host port: {', '.join(taken)} taken"
+    if taken:
+        told.append(f"host port: {', '.join(taken)} taken")
+    return "; ".join(told)
 
 
 def _summarise(

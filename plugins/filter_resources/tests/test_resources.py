@@ -41,6 +41,12 @@ def test_every_reserved_resource_must_be_free() -> None:
     }
 
 
+def test_everything_that_is_short_is_told() -> None:
+    bench = Bench().node("small", cpu_millis=2000, memory_bytes=300 * MIB)
+    wanted = make_request(resources=Resources(cpu_millis=64_000, memory_bytes=GIB))
+    assert reasons(bench, wanted)["small"] == ("cpu: needs 64 cores, 2 cores free; memory: needs 1 GiB, 300 MiB free",)
+
+
 def test_what_is_not_reserved_is_not_asked_for() -> None:
     bench = Bench().node("n1", cpu_millis=1000)
     bench.instances("db", "n1", 1, ContainerSpec(image="db", resources=Resources(cpu_millis=2000)))
