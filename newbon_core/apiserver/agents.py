@@ -22,7 +22,7 @@ from newbon_core.apiserver.streams import Stream
 from newbon_core.apiserver.typed import schema_of
 from newbon_core.model import Event, NodeStatus, Token
 from newbon_core.model.wire import OrdersUpdate, Report, ReportReply, StreamEnd, StreamRequest
-from newbon_core.schema.grammar import Wrong, check_node_name
+from newbon_core.schema.grammar import Wrong, check_label_key, check_label_value, check_node_name
 from newbon_core.state import Changes, ObjectChange
 from newbon_core.state.auth import new_token
 
@@ -124,7 +124,7 @@ def take_report() -> Response:
 
 
 def _check_host(status: NodeStatus) -> None:
-    """Amounts that the scheduler can count with. Raises Problem 422."""
+    """Amounts that the scheduler can count with, labels and taints as documents may have. Raises Problem 422."""
     amounts = {"cpu_millis": status.cpu_millis, "memory_bytes": status.memory_bytes}
     amounts |= {f"countable.{name}": count for name, count in status.countable.items()}
     problems = [
@@ -132,6 +132,14 @@ def _check_host(status: NodeStatus) -> None:
         for path, amount in amounts.items()
         if not 0 <= amount <= MOST
     ]
+    pairs = [(f"labels.{key}", key, value) for key, value in status.labels.items()]
+    pairs += [(f"taints.{taint.key}", taint.key, taint.value) for taint in status.taints]
+    for path, key, value in pairs:
+        try:
+            check_label_key(key)
+            check_label_value(value)
+        except Wrong as error:
+            problems.append({"path": path[:80], "value": value[:80], "message": str(error)})
     if problems:
         raise Problem(422, f"{problems[0]['path']}: {problems[0]['message']}", problems=problems)
 

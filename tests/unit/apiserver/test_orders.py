@@ -79,10 +79,13 @@ def test_a_node_whose_token_is_deleted_is_disconnected(api: Api, token: str) -> 
         {"cpu_millis": 2**63},
         {"memory_bytes": 2**80},
         {"countable": {"gpu": -1}},
+        {"labels": {"zo ne": "a"}},
+        {"labels": {"zone": "a b\n"}},
+        {"taints": [{"key": "", "value": "x"}]},
         {"cpu_millis": "x"},
     ],
 )
-def test_a_host_of_impossible_size_is_refused(api: Api, token: str, change: dict[str, Any]) -> None:
+def test_a_host_of_impossible_size_or_labels_is_refused(api: Api, token: str, change: dict[str, Any]) -> None:
     body = {"name": "n1", "cpu_millis": 1000, "memory_bytes": 1 << 30, **change}
     problem(api.ask("PUT", "/v1/agent/node", body, token=token), 422)
 
