@@ -135,7 +135,7 @@ class TestPlantedBugs:
         monkeypatch.setattr(
             fleet.Fleet,
             "_write_statuses",
-            lambda self, node, statuses: None,
+            lambda self, node, statuses, now: None,
         )
         failure = found_within(3)
         assert failure is not None
