@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError
+from marshmallow import ValidationError, validates_schema
 
 from newbon_core.model import (
     ContainerSpec,
+    Mount,
+    Port,
     Service,
 )
 from newbon_core.schema import grammar
@@ -115,6 +117,16 @@ class ServiceSchema(Strict):
         errors = {key: messages for key, messages in errors.items() if messages}
         if errors:
             raise ValidationError(errors)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _check(self, data: Any, **_: Any) -> None:
+        # Lists that are sound are compared also where another field is wrong, so that all of it is told at once.
+        sound = {"ports": Port, "mounts": Mount}
+        self.check({
+            key: data[key]
+            for key, kind in sound.items()
+            if key in data and all(isinstance(item, kind) for item in data[key])
+        })  # fmt: skip
 
     def make(self, data: dict[str, Any]) -> Service:
         data.pop("kind", None)

@@ -1,7 +1,7 @@
 """How it is told what is wrong: all of it together, in sentences, never a secret."""
 
 import pytest
-from schema_builders import Host, service
+from schema_builders import Host, problems_of, service
 
 from newbon_core.schema import load_documents, load_sources, parse_documents
 
@@ -116,3 +116,8 @@ def test_a_document_in_two_files_is_refused_at_the_second():
     assert [str(problem) for problem in result.problems] == [
         'b.yaml: document 2 (Service web): name: "web": Service web is document 1 of a.yaml already'
     ]
+
+
+def test_lists_that_contradict_themselves_are_told_beside_wrong_fields():
+    ports = [{"name": "a", "port": 80}, {"name": "b", "port": 80}]
+    assert set(problems_of(service(replicas=-1, ports=ports))) == {"replicas", "ports[1].port"}
