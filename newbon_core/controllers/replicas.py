@@ -10,6 +10,10 @@ from newbon_core.controllers.roster import Roster
 from newbon_core.model import Service
 from newbon_core.state.cache import Cache
 
+CREATED_AT_ONCE = 2000
+"""So many instances of one service are created in one step; what is created calls for the next step, and between
+the two every other service has its turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
@@ -64,6 +68,7 @@ def plan_replicas(service: Service | None, roster: Roster, cache: Cache, now: fl
     - Without a service, all its instances go.
     - What finished by itself is replaced after its backoff, or, where the policy says that it has done its work, keeps
       filling its place.
+    - Too few: new ones are created, ``CREATED_AT_ONCE`` at most in one plan.
     - Too many: the newest go first, those that wait before those that start before those that run.
     - Outdated ones are replaced ``update.parallelism`` at a time. start-first: an old one goes when a new one runs.
       stop-first: a new one comes when an old one has gone. Where new ones cannot be placed beside the old because of
@@ -86,7 +91,7 @@ def plan_replicas(service: Service | None, roster: Roster, cache: Cache, now: fl
 
 
 def _create(plan: ReplicaPlan, count: int) -> None:
-    plan.fresh += [Fresh()] * max(0, count)
+    plan.fresh += [Fresh()] * max(0, min(count, CREATED_AT_ONCE))
 
 
 def _split(service: Service, roster: Roster, cache: Cache, now: float, plan: ReplicaPlan) -> _Split:

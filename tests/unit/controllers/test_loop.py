@@ -128,6 +128,15 @@ class Control:
 
 
 class TestCreating:
+    def test_a_huge_service_leaves_every_other_its_turn_and_gets_all_it_wants(self) -> None:
+        control = Control(nodes=2)
+        control.write(make_service("huge", replicas=4500), make_service("small", replicas=2))
+        control.see()
+        control.loop.step(control.now)
+        assert (len(control.names_of("huge")), len(control.names_of("small"))) == (2000, 2)
+        control.turn()
+        assert len(control.names_of("huge")) == 4500
+
     def test_instances_are_created_and_placed_in_one_write(self) -> None:
         control = Control()
         control.write(make_service(replicas=3))
