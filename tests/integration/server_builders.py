@@ -98,3 +98,8 @@ def client_of(server: RunningServer) -> Client:
 
 FAST = NodeSettings(heartbeat_s=0.3, lost_after_s=1.0)
 WEB = {"kind": "Service", "name": "web", "image": "shop/web:1"}
+
+
+def running_names(client: Client, service: str) -> list[str]:
+    """The names of a service's running instances."""
+    return [one["name"] for one in client.instances(service) if one["state"] == "running"]
