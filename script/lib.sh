@@ -59,6 +59,13 @@ prepare_python() {
   echo "$wanted" >"$stamp"
 }
 
+# forget_dead NAME FILE: remove a pid file whose process is gone, or is another program by now; an engine that was killed
+# leaves such files, and would refuse to start over them.
+forget_dead() {
+  [ -e "$2" ] || return 0
+  [ "$(cat "/proc/$(cat "$2")/comm" 2>/dev/null)" = "$1" ] || rm -f "$2"
+}
+
 # prepare_engine: a Docker engine that answers, installed and started if need be.
 prepare_engine() {
   command -v docker >/dev/null && docker version >/dev/null 2>&1 && return
@@ -69,6 +76,8 @@ prepare_engine() {
     systemctl start docker
   else
     say "starting the Docker engine (log: /var/log/newbon-dockerd.log)"
+    forget_dead dockerd /var/run/docker.pid
+    forget_dead containerd /var/run/docker/containerd/containerd.pid
     setsid dockerd >/var/log/newbon-dockerd.log 2>&1 </dev/null &
   fi
   local i
