@@ -59,11 +59,13 @@ prepare_python() {
   echo "$wanted" >"$stamp"
 }
 
-# forget_dead NAME FILE: remove a pid file whose process is gone, or is another program by now; an engine that was killed
-# leaves such files, and would refuse to start over them.
+# forget_dead NAME FILE: remove a pid file whose process is gone, a zombie, or another program by now; an engine that was
+# killed leaves such files, and would refuse to start over them.
 forget_dead() {
   [ -e "$2" ] || return 0
-  [ "$(cat "/proc/$(cat "$2")/comm" 2>/dev/null)" = "$1" ] || rm -f "$2"
+  local status
+  status=$(cat "/proc/$(cat "$2")/status" 2>/dev/null) || true
+  if ! grep -q "^Name:[[:space:]]*$1$" <<<"$status" || grep -q "^State:[[:space:]]*[ZX]" <<<"$status"; then rm -f "$2"; fi
 }
 
 # prepare_engine: a Docker engine that answers, installed and started if need be.
