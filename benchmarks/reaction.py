@@ -17,7 +17,7 @@ from pathlib import Path
 
 from _report import report
 
-from newbon_core.client import AgentClient, ServerUnreachable, join
+from newbon_core.client import AgentClient, Client, OrdersStream, ServerUnreachable, join
 from newbon_core.model import NodeStatus
 from newbon_core.model.wire import OrdersUpdate, Report
 from newbon_core.testing.cluster import ServerProcess, service_document
@@ -44,20 +44,20 @@ def reactions(folder: Path, store: Mapping[str, object], samples: int) -> list[f
         server.kill()
 
 
-def _listen(orders: object, arrivals: queue.Queue[tuple[str, float]]) -> None:
+def _listen(orders: OrdersStream, arrivals: queue.Queue[tuple[str, float]]) -> None:
     # The end of the server ends the stream.
     with contextlib.suppress(ServerUnreachable):
-        for update in orders:  # type: ignore[attr-defined]  # an OrdersStream
+        for update in orders:
             now = time.monotonic()
             if isinstance(update, OrdersUpdate):
                 for order in update.orders:
                     arrivals.put((order.service, now))
 
 
-def _one(client: object, arrivals: queue.Queue[tuple[str, float]], number: int) -> float:
+def _one(client: Client, arrivals: queue.Queue[tuple[str, float]], number: int) -> float:
     name = f"reaction-{number}"
     begin = time.monotonic()
-    client.apply([service_document(name, 1, "registry.example/web:1")])  # type: ignore[attr-defined]  # a Client
+    client.apply([service_document(name, 1, "registry.example/web:1")])
     while True:
         service, arrived = arrivals.get(timeout=10)
         if service == name:

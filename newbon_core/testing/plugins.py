@@ -12,7 +12,8 @@ The mixed bench and the mixed requests know nothing of a plugin's own labels and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 
-class _Conformance:
+class _Conformance(ABC):
     """What filters and scores share. Set ``plugin``; override ``requests`` or ``bench`` where the mixed ones miss what
     the plugin is about; ``unconcerned`` is a request about which it has nothing to say, if there is one (never of a
     PerNodeFilter or PerNodeScore, which answers every request)."""
@@ -77,6 +78,39 @@ class _Conformance:
         info = PluginHost.of(settings, mine=type(self).plugin).plugin("mine")
         assert info.status == "failed"
         assert "no_such_option" in info.reason
+
+    def test_the_same_question_has_the_same_answer(self) -> None:
+        host = self.host()
+        first = [self._by_name(host, request, self.bench()) for request in self.requests()]
+        again = [self._by_name(host, request, self.bench()) for request in reversed(self.requests())]
+        assert first == again[::-1]
+
+    def test_the_order_of_nodes_changes_nothing(self) -> None:
+        host = self.host()
+        for request in self.requests():
+            turned = self.bench().reversed()
+            assert self._by_name(host, request, self.bench()) == self._by_name(host, request, turned)
+
+    def test_it_changes_nothing_of_the_table(self) -> None:
+        host = self.host()
+        for request in self.requests():
+            nodes = self.bench().nodes(request)
+            before = _columns(nodes, request)
+            self.ask(host, request, nodes)
+            for name, column in _columns(nodes, request).items():
+                np.testing.assert_array_equal(column, before[name], err_msg=f"the plugin changed the column {name}")
+
+    def test_it_is_silent_where_it_is_not_concerned(self) -> None:
+        if self.unconcerned is not None:
+            assert self.ask(self.host(), self.unconcerned, self.bench().nodes(self.unconcerned)) is None
+
+    @abstractmethod
+    def ask(self, host: PluginHost, request: PlacementRequest, nodes: NodeTable) -> object:
+        """The plugin's answer, None where it is not concerned; an error of the plugin fails the test."""
+
+    @abstractmethod
+    def _by_name(self, host: PluginHost, request: PlacementRequest, bench: Bench) -> object:
+        """The answer in a form that does not depend on the order of nodes."""
 
 
 class FilterConformance(_Conformance):
@@ -142,12 +176,6 @@ class FilterConformance(_Conformance):
             assert sum(rejection.nodes for rejection in rejections) >= np.count_nonzero(~verdict.passed)
         assert not host.plugin("mine").errors, host.plugin("mine").last_error
 
-    def test_the_same_question_has_the_same_answer(self) -> None:
-        host = self.host()
-        first = [self._passing(host, request, self.bench()) for request in self.requests()]
-        again = [self._passing(host, request, self.bench()) for request in reversed(self.requests())]
-        assert first == again[::-1]
-
     def test_an_answer_stays_as_it_was_given(self) -> None:
         host = self.host()
         for request in self.requests():
@@ -157,20 +185,7 @@ class FilterConformance(_Conformance):
             if verdict is not None and given is not None:
                 np.testing.assert_array_equal(verdict.passed, given, err_msg="a later question changed this answer")
 
-    def test_the_order_of_nodes_changes_nothing(self) -> None:
-        host = self.host()
-        for request in self.requests():
-            turned = self.bench().reversed()
-            assert self._passing(host, request, self.bench()) == self._passing(host, request, turned)
-
-    def test_it_changes_nothing_of_the_table(self) -> None:
-        _assert_untouched(self, lambda host, request, nodes: self.ask(host, request, nodes))
-
-    def test_it_is_silent_where_it_is_not_concerned(self) -> None:
-        if self.unconcerned is not None:
-            assert self.ask(self.host(), self.unconcerned, self.bench().nodes(self.unconcerned)) is None
-
-    def _passing(self, host: PluginHost, request: PlacementRequest, bench: Bench) -> set[str] | None:
+    def _by_name(self, host: PluginHost, request: PlacementRequest, bench: Bench) -> set[str] | None:
         nodes = bench.nodes(request)
         verdict = self.ask(host, request, nodes)
         return (
@@ -211,12 +226,6 @@ class ScoreConformance(_Conformance):
         for request in self.requests():
             self.ask(host, request, Bench().nodes(request))
 
-    def test_the_same_question_has_the_same_answer(self) -> None:
-        host = self.host()
-        first = [self._by_name(host, request, self.bench()) for request in self.requests()]
-        again = [self._by_name(host, request, self.bench()) for request in reversed(self.requests())]
-        assert first == again[::-1]
-
     def test_an_answer_stays_as_it_was_given(self) -> None:
         host = self.host()
         for request in self.requests():
@@ -225,19 +234,6 @@ class ScoreConformance(_Conformance):
             self.ask(host, request, self.bench().nodes(request, added=3))
             if scores is not None and given is not None:
                 np.testing.assert_array_equal(scores.values, given, err_msg="a later question changed this answer")
-
-    def test_the_order_of_nodes_changes_nothing(self) -> None:
-        host = self.host()
-        for request in self.requests():
-            turned = self.bench().reversed()
-            assert self._by_name(host, request, self.bench()) == self._by_name(host, request, turned)
-
-    def test_it_changes_nothing_of_the_table(self) -> None:
-        _assert_untouched(self, lambda host, request, nodes: self.ask(host, request, nodes))
-
-    def test_it_is_silent_where_it_is_not_concerned(self) -> None:
-        if self.unconcerned is not None:
-            assert self.ask(self.host(), self.unconcerned, self.bench().nodes(self.unconcerned)) is None
 
     def _by_name(self, host: PluginHost, request: PlacementRequest, bench: Bench) -> dict[str, float] | None:
         nodes = bench.nodes(request)
@@ -296,19 +292,6 @@ class ProviderConformance:
     def test_its_functions_can_be_called(self) -> None:
         for provider in self.provided().values():
             assert callable(provider.probe if isinstance(provider, ProbeType) else getattr(provider, "create", None))
-
-
-Ask = Callable[[PluginHost, PlacementRequest, NodeTable], object]
-
-
-def _assert_untouched(suite: FilterConformance | ScoreConformance, ask: Ask) -> None:
-    host = suite.host()
-    for request in suite.requests():
-        nodes = suite.bench().nodes(request)
-        before = _columns(nodes, request)
-        ask(host, request, nodes)
-        for name, column in _columns(nodes, request).items():
-            np.testing.assert_array_equal(column, before[name], err_msg=f"the plugin changed the column {name}")
 
 
 def _columns(

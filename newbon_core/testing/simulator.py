@@ -24,9 +24,9 @@ from newbon_core.model import (
     InstanceStatus,
     Node,
     NodeStatus,
-    Revision,
     Service,
 )
+from newbon_core.state.apply import revision_of
 from newbon_core.state.cache import Cache
 from newbon_core.state.changes import Changes
 from newbon_core.store.base import Compare, Put, TxnResult
@@ -177,7 +177,7 @@ class Simulation:
             new = replace(service, revision=old.revision, created_at=old.created_at, updated_at=now)
             if (new.container, new.schedule) != (old.container, old.schedule):
                 new = replace(new, revision=old.revision + 1)
-                changes.put(_past(old))
+                changes.put(revision_of(old))
             changes.update(new, stored)
             return changes, new
 
@@ -202,7 +202,7 @@ class Simulation:
             stored = cache.services[name]
             changes = Changes()
             changes.delete(Service, name, stored)
-            changes.put(_past(stored.value))
+            changes.put(revision_of(stored.value))
             return changes, None
 
         self._commit(name, plan)
@@ -293,13 +293,3 @@ class Simulation:
             self.running(name) == live.count(name) and self.running(name) + self.done(name) == replicas
             for name, replicas in wanted.items()
         )
-
-
-def _past(service: Service) -> Revision:
-    return Revision(
-        service=service.name,
-        number=service.revision,
-        container=service.container,
-        schedule=service.schedule,
-        created_at=service.updated_at,
-    )
